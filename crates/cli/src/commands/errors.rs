@@ -1,0 +1,39 @@
+//! The one place where errors are told to the user.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+    process::ExitCode,
+};
+
+use aevatar_sandbox::{EnvironmentError, ErrorCode, SandboxError};
+
+use super::FAILURE;
+
+/// Exit code for a request that makes no sense, as for a wrong argument.
+const USAGE: u8 = 2;
+
+/// Prints what failed, why, and what to do next; returns the exit code.
+pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+    let mut text = format!("error: {error}\n");
+    let mut told = error.to_string();
+    for cause in error.chain().skip(1) {
+        let cause = cause.to_string();
+        // Some messages end with their cause already.
+        if !told.contains(&cause) {
+            let _ = writeln!(text, "  caused by: {cause}");
+            told.push_str(&cause);
+        }
+    }
+    let sandbox = error.downcast_ref::<SandboxError>();
+    let hint = sandbox
+        .and_then(|error| error.hint.clone())
+        .or_else(|| error.downcast_ref::<EnvironmentError>().map(EnvironmentError::hint));
+    if let Some(hint) = hint {
+        let _ = writeln!(text, "hint: {hint}");
+    }
+    // If stderr is closed, nobody wants to know.
+    drop(io::stderr().write_all(text.as_bytes()));
+    let usage = sandbox.is_some_and(|error| error.code == ErrorCode::InvalidRequest);
+    ExitCode::from(if usage { USAGE } else { FAILURE })
+}

@@ -1,0 +1,71 @@
+//! One verb, one file.
+
+mod doctor;
+mod env;
+mod errors;
+mod run;
+
+use std::{path::PathBuf, process::ExitCode};
+
+use aevatar_sandbox::IsolationTier;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Runs untrusted Python in a kernel-enforced sandbox.
+#[derive(Debug, Parser)]
+#[command(name = "aevatar-sandbox", version, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a program and print what it prints.
+    ///
+    /// Exits with the program's exit code; 128+n after signal n, 124 after a timeout, 137 when memory ran out, 125
+    /// when the sandbox itself failed or refused.
+    Run(run::RunArguments),
+    /// Try every layer of isolation on this host, and say what to do about a missing one.
+    ///
+    /// Exits with 1 when the default tier cannot be reached.
+    Doctor(PythonArgument),
+    /// Manage Python environments.
+    Env(env::EnvArguments),
+}
+
+/// Which Python environments are made with.
+#[derive(Debug, Args)]
+pub(crate) struct PythonArgument {
+    /// Python to make the environment with: a path, or a name on PATH [default: any CPython from 3.11 on]
+    #[arg(long, value_name = "PYTHON", env = "AEVATAR_SANDBOX_PYTHON")]
+    python: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Isolation {
+    /// Every layer and every limit, or a refusal
+    Default,
+    /// Do without cgroup limits and /proc where the host has none; the result says so
+    Reduced,
+}
+
+impl From<Isolation> for IsolationTier {
+    fn from(isolation: Isolation) -> Self {
+        match isolation {
+            Isolation::Default => Self::Default,
+            Isolation::Reduced => Self::Reduced,
+        }
+    }
+}
+
+/// Exit code when the sandbox itself failed or refused.
+const FAILURE: u8 = 125;
+
+pub(crate) fn execute(arguments: Arguments) -> ExitCode {
+    let outcome = match arguments.command {
+        Command::Run(arguments) => run::run(arguments),
+        Command::Doctor(arguments) => doctor::run(arguments),
+        Command::Env(arguments) => env::run(arguments),
+    };
+    outcome.unwrap_or_else(|error| errors::report(&error))
+}

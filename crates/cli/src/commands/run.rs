@@ -1,0 +1,216 @@
+//! `aevatar-sandbox run`.
+
+use std::{
+    io::{self, Read, Write},
+    path::Path,
+    process::ExitCode,
+    time::Duration,
+};
+
+use aevatar_sandbox::{
+    ByteQuantity, CancellationToken, CpuQuantity, ErrorCode, ExecutionStatus, ExecutionStreams, PythonSandboxService,
+    SandboxError, SandboxExecutionRequest, SandboxExecutionResult, SandboxResources, ServiceOptions, TerminalProgress,
+    TerminationReason, cache_folder, local_service_in,
+};
+use anyhow::Context;
+use clap::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::{FAILURE, Isolation, PythonArgument};
+
+/// The largest program that is read from a file or from stdin.
+const MAX_PROGRAM: u64 = 16 << 20;
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// The program: a file, or `-` for stdin. With `-c`, the program's first argument instead
+    #[arg(value_name = "FILE", required_unless_present = "code")]
+    file: Option<String>,
+
+    /// The program's arguments
+    #[arg(value_name = "ARGS", trailing_var_arg = true, allow_hyphen_values = true)]
+    args: Vec<String>,
+
+    /// The program itself
+    #[arg(short, long = "code", value_name = "CODE")]
+    code: Option<String>,
+
+    /// CPU share: 100m is a tenth of a CPU [default: 1]
+    #[arg(long, value_name = "QUANTITY")]
+    cpu: Option<CpuQuantity>,
+
+    /// Memory of all processes together [default: 512Mi]
+    #[arg(long, value_name = "QUANTITY")]
+    memory: Option<ByteQuantity>,
+
+    /// Everything writable together [default: 1Gi; without root half the memory]
+    #[arg(long, value_name = "QUANTITY")]
+    disk: Option<ByteQuantity>,
+
+    /// Seconds from the start of the program to its end [default: 30]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    timeout: Option<Duration>,
+
+    /// CPU seconds of all processes together [default: none]
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    cpu_time: Option<Duration>,
+
+    /// Processes and threads together [default: 64]
+    #[arg(long, value_name = "NUMBER")]
+    processes: Option<u32>,
+
+    /// Python environment, as made by `env prepare --name`
+    #[arg(long, value_name = "NAME")]
+    env: Option<String>,
+
+    /// Print the result as JSON, and nothing else
+    #[arg(long)]
+    json: bool,
+
+    /// How much isolation to insist on
+    #[arg(long, value_enum, default_value_t = Isolation::Default, env = "AEVATAR_SANDBOX_ISOLATION")]
+    isolation: Isolation,
+
+    #[command(flatten)]
+    python: PythonArgument,
+}
+
+pub(crate) fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
+    let reads_code_from_stdin = arguments.code.is_none() && arguments.file.as_deref() == Some("-");
+    let json = arguments.json;
+    let options = ServiceOptions { python: arguments.python.python.clone(), ..ServiceOptions::default() };
+    let tier = arguments.isolation.into();
+    let request = request(arguments)?;
+
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .context("could not start the runtime")?;
+    let outcome = runtime.block_on(async {
+        let service = local_service_in(cache_folder()?, tier, options).with_progress(TerminalProgress::new());
+        let streams = ExecutionStreams {
+            stdin: if reads_code_from_stdin { None } else { Some(Box::new(tokio::io::stdin())) },
+            stdout: if json { None } else { Some(Box::new(tokio::io::stdout())) },
+            stderr: if json { None } else { Some(Box::new(tokio::io::stderr())) },
+        };
+        let cancelled = CancellationToken::new();
+        let stopper = tokio::spawn(stop_on_signal(service.clone(), cancelled.clone()));
+        let result = service.execute_with(request, streams, cancelled).await;
+        service.shutdown().await;
+        stopper.abort();
+        result
+    });
+    // A read of the terminal in the background cannot be broken off; it must not hold up the end.
+    runtime.shutdown_background();
+    let result = outcome?;
+    report(&result, json)?;
+    Ok(exit_code(&result))
+}
+
+/// Ctrl-C cancels; SIGTERM and a closed terminal interrupt. Either way the execution is killed and cleaned up, and its
+/// result is reported.
+async fn stop_on_signal(service: PythonSandboxService, cancelled: CancellationToken) {
+    let listen = |kind| signal(kind).ok();
+    let (interrupt, terminate, hang_up) =
+        (listen(SignalKind::interrupt()), listen(SignalKind::terminate()), listen(SignalKind::hangup()));
+    let (Some(mut interrupt), Some(mut terminate), Some(mut hang_up)) = (interrupt, terminate, hang_up) else { return };
+    tokio::select! {
+        _ = interrupt.recv() => cancelled.cancel(),
+        _ = terminate.recv() => service.interrupt(),
+        _ = hang_up.recv() => service.interrupt(),
+    }
+}
+
+fn request(arguments: RunArguments) -> anyhow::Result<SandboxExecutionRequest> {
+    let mut args = arguments.args;
+    let code = match (arguments.code, arguments.file) {
+        (Some(code), first) => {
+            args.splice(0..0, first);
+            code.into_bytes()
+        }
+        (None, Some(file)) => read_program(&file)?,
+        (None, None) => Vec::new(),
+    };
+    Ok(SandboxExecutionRequest {
+        code,
+        args,
+        timeout: arguments.timeout,
+        resources: SandboxResources {
+            cpu_limit: arguments.cpu,
+            memory_limit: arguments.memory,
+            disk_limit: arguments.disk,
+            process_limit: arguments.processes,
+            cpu_time: arguments.cpu_time,
+        },
+        environment: arguments.env,
+        ..SandboxExecutionRequest::default()
+    })
+}
+
+fn read_program(file: &str) -> anyhow::Result<Vec<u8>> {
+    let mut code = Vec::new();
+    let path = Path::new(file);
+    let source: Box<dyn Read> = if file == "-" {
+        Box::new(io::stdin())
+    } else {
+        Box::new(std::fs::File::open(path).map_err(|error| unreadable(path, error))?)
+    };
+    source.take(MAX_PROGRAM + 1).read_to_end(&mut code).map_err(|error| unreadable(path, error))?;
+    if code.len() as u64 > MAX_PROGRAM {
+        return Err(SandboxError::new(ErrorCode::InvalidRequest, format!("the program in `{file}` is larger than 16Mi"))
+            .with_hint("send data through stdin rather than in the program")
+            .into());
+    }
+    Ok(code)
+}
+
+fn unreadable(file: &Path, error: io::Error) -> SandboxError {
+    SandboxError::new(ErrorCode::InvalidRequest, format!("could not read the program `{}`: {error}", file.display()))
+        .with_hint("name a readable Python file, `-` for stdin, or use `-c CODE`")
+        .with_source(error)
+}
+
+fn report(result: &SandboxExecutionResult, json: bool) -> anyhow::Result<()> {
+    if json {
+        let mut text = serde_json::to_vec(result).context("could not write the result as JSON")?;
+        text.push(b'\n');
+        // Whoever closed our stdout does not want it.
+        drop(io::stdout().write_all(&text));
+    } else if result.status != ExecutionStatus::Completed {
+        drop(io::stderr().write_all(verdict_line(result).as_bytes()));
+    }
+    Ok(())
+}
+
+/// What happened and what it took, in one line.
+fn verdict_line(result: &SandboxExecutionResult) -> String {
+    let usage = &result.usage;
+    let memory = usage.peak_memory_bytes.map_or_else(String::new, |bytes| format!(", memory {} MiB", bytes >> 20));
+    format!(
+        "aevatar-sandbox: {:?}: {} (wall {:.2} s, CPU {:.2} s{memory})\n",
+        result.termination.reason,
+        result.termination.message,
+        usage.wall_time.as_secs_f64(),
+        usage.cpu_time.as_secs_f64(),
+    )
+}
+
+fn exit_code(result: &SandboxExecutionResult) -> ExitCode {
+    let code = match result.termination.reason {
+        TerminationReason::WallTimeLimit | TerminationReason::CpuTimeLimit => 124,
+        TerminationReason::SandboxFailure => i32::from(FAILURE),
+        TerminationReason::Cancelled => 130,
+        TerminationReason::Interrupted => 143,
+        _ => result.exit_code.unwrap_or(i32::from(FAILURE)),
+    };
+    ExitCode::from(u8::try_from(code).unwrap_or(FAILURE))
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let value: f64 = text.parse().map_err(|_| format!("`{text}` is not a number of seconds, as in `30` or `0.5`"))?;
+    match Duration::try_from_secs_f64(value) {
+        Ok(duration) if !duration.is_zero() => Ok(duration),
+        _ => Err(format!("`{text}` is not a number of seconds above 0")),
+    }
+}

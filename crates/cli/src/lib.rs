@@ -1,0 +1,48 @@
+//! Aevatar Sandbox: runs untrusted Python in a kernel-enforced sandbox.
+//!
+//! ```no_run
+#![doc = include_str!("../../../examples/embed.rs")]
+//! ```
+//!
+//! [`enter_if_requested`] must come first in `main`: the sandbox engine is this same executable, started again.
+
+use std::{path::PathBuf, sync::Arc};
+
+pub use aevatar_sandbox_contract::*;
+pub use aevatar_sandbox_jail::enter_if_requested;
+pub use aevatar_sandbox_local::{LocalBackend, LocalBackendOptions};
+pub use aevatar_sandbox_python::{
+    CancellationToken, EnvironmentError, EnvironmentSelection, EnvironmentSummary, ExecutionStreams, NoProgress,
+    PrepareProgress, PythonEnvironmentManager, PythonExecutionMonitor, PythonSandboxService, ServiceOptions,
+    TerminalProgress,
+};
+
+/// A service that runs programs on this host, with environments and disk images in the user's cache.
+///
+/// # Errors
+/// There is no place for a cache: neither `AEVATAR_SANDBOX_CACHE` nor `XDG_CACHE_HOME` nor `HOME` is set.
+pub fn local_service(tier: IsolationTier) -> Result<PythonSandboxService, SandboxError> {
+    Ok(local_service_in(cache_folder()?, tier, ServiceOptions::default()))
+}
+
+/// The same with everything chosen.
+pub fn local_service_in(cache: PathBuf, tier: IsolationTier, options: ServiceOptions) -> PythonSandboxService {
+    let backend = LocalBackend::new(LocalBackendOptions { tier, state_folder: cache.clone() });
+    PythonSandboxService::new(Arc::new(backend), PythonEnvironmentManager::new(cache), options)
+}
+
+/// Where environments and disk images are kept.
+///
+/// # Errors
+/// As [`local_service`].
+pub fn cache_folder() -> Result<PathBuf, SandboxError> {
+    PythonEnvironmentManager::user_cache().map_err(|error| {
+        SandboxError::new(ErrorCode::EnvironmentUnavailable, error.to_string())
+            .with_hint(error.hint())
+            .with_source(error)
+    })
+}
+
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+mod readme {}

@@ -1,0 +1,121 @@
+//! Runs the two corpora in `tests/corpus` through the real binary: attacks must fail, honest programs must work.
+//!
+//! Each attack runs three times: outside the sandbox, where it must succeed (the positive control); inside, where it
+//! must fail exactly as its header says; and then a harmless program, which must still work. Before, the runner plants
+//! canaries: secrets in a file, in the environment, in open descriptors, behind sockets and in another process. None
+//! of them may appear anywhere in what comes out of the sandbox.
+//!
+//! As root everything runs a second time as an ordinary user with cgroups of its own. What cannot be tested on this
+//! host is ignored with its reason; `SANDBOX_REQUIRE=all` makes that a failure.
+
+#![expect(
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test program without a harness: a broken corpus ends it, and its last words go to the terminal"
+)]
+
+#[path = "corpus/attack.rs"]
+mod attack;
+#[path = "corpus/canary.rs"]
+mod canary;
+#[path = "corpus/expectation.rs"]
+mod expectation;
+#[path = "corpus/header.rs"]
+mod header;
+#[path = "corpus/honest.rs"]
+mod honest;
+#[path = "corpus/ordinary_user.rs"]
+mod ordinary_user;
+#[path = "corpus/process.rs"]
+mod process;
+#[path = "corpus/sandbox.rs"]
+mod sandbox;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+    sync::Arc,
+};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use crate::sandbox::{Caller, Sandbox};
+
+/// What became of one trial that did not fail.
+pub(crate) enum Outcome {
+    Passed,
+    /// Nothing was found wrong, but this host cannot prove it.
+    Unproven(String),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::from_args();
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/corpus");
+    let mounts = count_mounts();
+    let mut callers = vec![("", Caller::CurrentUser)];
+    if rustix::process::getuid().is_root() {
+        callers.push(("as_ordinary_user::", Caller::OrdinaryUser));
+    }
+    let mut trials = Vec::new();
+    for (prefix, caller) in callers {
+        let sandbox = Arc::new(Sandbox::new(caller));
+        for path in programs(&corpus.join("attacks")) {
+            let (name, sandbox) = (trial_name(&corpus, &path), Arc::clone(&sandbox));
+            trials
+                .push(Trial::ignorable_test(format!("{prefix}{name}"), move || conclude(attack::run(&path, &sandbox))));
+        }
+        for path in programs(&corpus.join("honest")) {
+            let (name, sandbox) = (trial_name(&corpus, &path), Arc::clone(&sandbox));
+            trials
+                .push(Trial::ignorable_test(format!("{prefix}{name}"), move || conclude(honest::run(&path, &sandbox))));
+        }
+    }
+    // The trials own the sandboxes: when they have run, everything that was made for them is removed again.
+    let conclusion = libtest_mimic::run(&arguments, trials);
+    if count_mounts() != mounts {
+        eprintln!("the host has {} mounts now, and had {mounts} before", count_mounts());
+        return ExitCode::FAILURE;
+    }
+    conclusion.exit_code()
+}
+
+fn conclude(result: Result<Outcome, String>) -> Result<Completion, Failed> {
+    match result? {
+        Outcome::Passed => Ok(Completion::Completed),
+        Outcome::Unproven(reason) if std::env::var("SANDBOX_REQUIRE").is_ok_and(|value| value == "all") => {
+            Err(format!("SANDBOX_REQUIRE=all: {reason}").into())
+        }
+        Outcome::Unproven(reason) => Ok(Completion::ignored_with(reason)),
+    }
+}
+
+/// All programs below `folder`, in order. A corpus that cannot be read is a broken test, not an empty one.
+fn programs(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("cannot list {}: {error}", folder.display()));
+    for entry in entries {
+        let path = entry.unwrap_or_else(|error| panic!("cannot list {}: {error}", folder.display())).path();
+        if path.is_dir() {
+            found.extend(programs(&path));
+        } else if path.extension().is_some_and(|extension| extension == "py") {
+            found.push(path);
+        }
+    }
+    assert!(!found.is_empty(), "no programs in {}", folder.display());
+    found.sort();
+    found
+}
+
+/// `attacks/files/host_file.py` becomes `attack::files/host_file`.
+fn trial_name(corpus: &Path, path: &Path) -> String {
+    let relative = path.strip_prefix(corpus).unwrap_or(path).with_extension("");
+    let relative = relative.to_string_lossy();
+    match relative.strip_prefix("attacks/") {
+        Some(name) => format!("attack::{name}"),
+        None => format!("honest::{}", relative.trim_start_matches("honest/")),
+    }
+}
+
+fn count_mounts() -> usize {
+    std::fs::read_to_string("/proc/self/mountinfo").map_or(0, |text| text.lines().count())
+}

@@ -1,0 +1,143 @@
+//! One attack: control outside, the attack inside, a harmless program afterwards.
+
+use std::{ffi::OsString, os::unix::process::ExitStatusExt, path::Path, process::Command, time::Duration};
+
+use crate::{
+    Outcome,
+    canary::Canaries,
+    expectation::{Differences, Expectation, shorten},
+    header::{self, Attack},
+    process::{self, Finished},
+    sandbox::{Run, Sandbox},
+};
+
+/// Time for an attack outside.
+const CONTROL_LIMIT: Duration = Duration::from_mins(1);
+
+/// Around a program: descriptors 3 and 9 lead to a secret, as a careless service would leave them open.
+pub(crate) const WITH_OPEN_SECRETS: &str = r#"exec 3<>"$1" 9<"$1"; shift; exec "$@""#;
+
+pub(crate) fn run(path: &Path, sandbox: &Sandbox) -> Result<Outcome, String> {
+    let attack: Attack = header::read(path, "attack")?;
+    let Attack { tries, requirement, layer, .. } = &attack;
+    let context =
+        |text: String| format!("{}\ntries to {tries}\n({requirement}, stopped by: {layer})\n  {text}", path.display());
+    if let Some(machine) = &attack.machine
+        && machine != std::env::consts::ARCH
+    {
+        return Ok(Outcome::Unproven(format!("only for {machine}")));
+    }
+    let engine = sandbox.engine()?;
+    let mut canaries = Canaries::plant(|program| engine.command_of_caller(program)).map_err(context)?;
+
+    let mut unproven = None;
+    let control = run_control(path, &attack, &canaries).map_err(context)?;
+    let control_stdout = String::from_utf8_lossy(&control.stdout);
+    let differences = check_control(&attack, &control, &canaries);
+    if let Some(absent) = attack.control.absent.as_ref().filter(|absent| control_stdout.contains(*absent)) {
+        unproven = Some(format!("this kernel lacks what is attacked ({absent})"));
+    } else if !differences.is_empty() && !rustix::process::getuid().is_root() {
+        unproven = Some("the control outside needs root".to_owned());
+    } else if !differences.is_empty() {
+        let stderr = String::from_utf8_lossy(&control.stderr);
+        return Err(context(format!(
+            "the control outside failed:\n  {}\nstderr: {}",
+            differences.join(),
+            shorten(&stderr)
+        )));
+    }
+    if !canaries.victim_is_well() {
+        return Err(context("the control harmed the victim, so nothing can be said of the attack inside".to_owned()));
+    }
+
+    let visitors = canaries.visitors();
+    let program = canaries.folder.path().join("program.py");
+    std::fs::copy(path, &program).map_err(|error| context(format!("cannot copy it: {error}")))?;
+    let argument = canaries.argument(false);
+    for number in 1..=attack.runs {
+        let inside = engine.run(&Run {
+            program: &program,
+            limits: &attack.limits,
+            args: std::slice::from_ref(&argument),
+            stdin: b"",
+            environment: Some((&canaries.environment_variable, canaries.environment_secret())),
+            open_secret: Some(&canaries.secret_file()),
+        });
+        let inside = inside.map_err(context)?;
+        let mut differences = Differences::default();
+        if number == attack.runs {
+            differences = attack.inside.check(&inside.result, inside.took);
+        }
+        for secret in canaries.found_in(&inside.text) {
+            differences.note(format!("{secret} came out of the sandbox"));
+        }
+        if canaries.visitors() != visitors {
+            differences.note("a listener of the host had a visitor".to_owned());
+        }
+        if !canaries.victim_is_well() {
+            differences.note("the victim on the host is dead, stopped or traced".to_owned());
+        }
+        if !differences.is_empty() {
+            return Err(context(format!("{}\nresult: {}", differences.join(), shorten(&inside.text))));
+        }
+    }
+
+    std::fs::write(&program, "print('hello')\n")
+        .map_err(|error| context(format!("cannot write a program: {error}")))?;
+    let after = engine
+        .run(&Run { program: &program, ..Run::default() })
+        .map_err(|error| context(format!("afterwards: {error}")))?;
+    let hello = Expectation { stdout: Some("hello".to_owned()), ..Expectation::default() };
+    let differences = hello.check(&after.result, after.took);
+    if !differences.is_empty() {
+        return Err(context(format!("afterwards: {}\nresult: {}", differences.join(), shorten(&after.text))));
+    }
+    Ok(unproven.map_or(Outcome::Passed, Outcome::Unproven))
+}
+
+/// Runs the attack on the host's own Python, as `main.py` in an empty folder.
+fn run_control(path: &Path, attack: &Attack, canaries: &Canaries) -> Result<Finished, String> {
+    let folder = tempfile::Builder::new().prefix("aevatar-sandbox-control-").tempdir();
+    let folder = folder.map_err(|error| format!("cannot make a folder: {error}"))?;
+    let prepare = || {
+        std::fs::create_dir(folder.path().join("tmp"))?;
+        std::fs::copy(path, folder.path().join("main.py"))?;
+        // A copy, because an attack may write there.
+        std::fs::copy(canaries.secret_file(), folder.path().join("tmp/open-secret"))
+    };
+    prepare().map_err(|error| format!("cannot prepare the control: {error}"))?;
+    let mut last = None;
+    for _ in 0..attack.runs {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(WITH_OPEN_SECRETS).arg("sh").arg(folder.path().join("tmp/open-secret"));
+        command.args([host_python(), "-B".into(), "main.py".into(), canaries.argument(true).into()]);
+        command.current_dir(folder.path()).env("HOME", folder.path()).env("TMPDIR", folder.path().join("tmp"));
+        command.env(&canaries.environment_variable, canaries.environment_secret());
+        last =
+            Some(process::run(command, b"", CONTROL_LIMIT).map_err(|error| format!("the control outside: {error}"))?);
+    }
+    // Mounts of a control were in a namespace that is gone by now, so nothing is in the way.
+    folder.close().map_err(|error| format!("cannot remove the control's folder: {error}"))?;
+    last.ok_or_else(|| "runs = 0".to_owned())
+}
+
+fn check_control(attack: &Attack, control: &Finished, canaries: &Canaries) -> Differences {
+    let expected = &attack.control;
+    let mut differences = Differences::default();
+    let exit = if expected.signal.is_some() { None } else { Some(expected.exit) };
+    differences.compare("exit code", &exit, &control.status.code());
+    differences.compare("signal", &expected.signal, &control.status.signal());
+    if let Some(stdout) = &expected.stdout {
+        differences.compare_text("stdout", &canaries.expand(stdout), &String::from_utf8_lossy(&control.stdout));
+    }
+    if let Some(bytes) = expected.stdout_bytes {
+        differences.compare("bytes of stdout", &bytes, &control.stdout_bytes);
+    }
+    differences
+}
+
+/// The distribution's Python where there is one: version managers put slow scripts in front of theirs.
+fn host_python() -> OsString {
+    let distribution = Path::new("/usr/bin/python3");
+    if distribution.exists() { distribution.into() } else { "python3".into() }
+}

@@ -1,0 +1,154 @@
+//! The binary under test, started by the current user or by an ordinary one.
+
+use std::{
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+    time::Duration,
+};
+
+use crate::{
+    attack::WITH_OPEN_SECRETS,
+    expectation::{ExecutionResult, shorten},
+    ordinary_user::OrdinaryUser,
+    process,
+};
+
+/// Time for one execution, whatever its own limits are.
+const RUN_LIMIT: Duration = Duration::from_mins(2);
+/// Time to make the Python environment: it installs packages.
+const PREPARE_LIMIT: Duration = Duration::from_mins(20);
+
+/// Who starts the binary.
+#[derive(Clone, Copy)]
+pub(crate) enum Caller {
+    CurrentUser,
+    OrdinaryUser,
+}
+
+/// The binary for one caller; prepared at its first use, so that listing trials costs nothing.
+pub(crate) struct Sandbox {
+    caller: Caller,
+    engine: OnceLock<Result<Engine, String>>,
+}
+
+impl Sandbox {
+    pub(crate) fn new(caller: Caller) -> Self {
+        Self { caller, engine: OnceLock::new() }
+    }
+
+    /// The prepared binary; all trials share one preparation, and its failure.
+    pub(crate) fn engine(&self) -> Result<&Engine, String> {
+        self.engine.get_or_init(|| Engine::prepare(self.caller)).as_ref().map_err(Clone::clone)
+    }
+}
+
+/// A prepared binary.
+pub(crate) struct Engine {
+    binary: PathBuf,
+    ordinary_user: Option<OrdinaryUser>,
+}
+
+/// One execution.
+pub(crate) struct Run<'a> {
+    pub(crate) program: &'a Path,
+    pub(crate) limits: &'a [String],
+    pub(crate) args: &'a [String],
+    pub(crate) stdin: &'a [u8],
+    /// A variable with a secret, in the environment of the binary.
+    pub(crate) environment: Option<(&'a str, &'a str)>,
+    /// A file that the binary inherits open.
+    pub(crate) open_secret: Option<&'a Path>,
+}
+
+impl Default for Run<'_> {
+    fn default() -> Self {
+        Self { program: Path::new(""), limits: &[], args: &[], stdin: b"", environment: None, open_secret: None }
+    }
+}
+
+/// What came of one execution.
+pub(crate) struct Inside {
+    pub(crate) result: ExecutionResult,
+    /// Everything that came out: the JSON and the binary's own messages.
+    pub(crate) text: String,
+    pub(crate) took: Duration,
+}
+
+impl Engine {
+    fn prepare(caller: Caller) -> Result<Self, String> {
+        let built = Path::new(env!("CARGO_BIN_EXE_aevatar-sandbox"));
+        let engine = match caller {
+            Caller::CurrentUser => Self { binary: built.to_owned(), ordinary_user: None },
+            Caller::OrdinaryUser => {
+                let user = OrdinaryUser::create(built)?;
+                Self { binary: user.binary(), ordinary_user: Some(user) }
+            }
+        };
+        let mut command = engine.command_of_caller(&engine.binary.to_string_lossy());
+        command.args(["env", "prepare"]).args(engine.python_arguments());
+        let finished = process::run(command, b"", PREPARE_LIMIT)?;
+        if finished.status.success() {
+            Ok(engine)
+        } else {
+            let stderr = String::from_utf8_lossy(&finished.stderr);
+            Err(format!("`env prepare` ended with {}: {}", finished.status, shorten(&stderr)))
+        }
+    }
+
+    fn python_arguments(&self) -> &[String] {
+        self.ordinary_user.as_ref().map_or(&[], OrdinaryUser::python_arguments)
+    }
+
+    /// A command that runs `program` as the caller, outside of any sandbox.
+    pub(crate) fn command_of_caller(&self, program: &str) -> Command {
+        match &self.ordinary_user {
+            Some(user) => user.command(program),
+            None => Command::new(program),
+        }
+    }
+
+    /// Runs one program in the sandbox.
+    pub(crate) fn run(&self, run: &Run) -> Result<Inside, String> {
+        // The cgroups of this one execution; checked and removed when it is over.
+        let cgroups = self.ordinary_user.as_ref().map(OrdinaryUser::create_cgroups).transpose()?;
+        let mut command = match (&self.ordinary_user, &cgroups) {
+            (Some(user), Some(cgroups)) => user.command_in(cgroups, "sh"),
+            _ => Command::new("sh"),
+        };
+        match run.open_secret {
+            Some(file) => command.args(["-c", &WITH_OPEN_SECRETS.replace("3<>", "3<"), "sh"]).arg(file),
+            None => command.args(["-c", r#"exec "$@""#, "sh"]),
+        };
+        command.arg(&self.binary).args(["run", "--json"]).args(self.python_arguments()).args(run.limits);
+        command.arg(run.program).args(run.args);
+        if let Some((name, secret)) = run.environment {
+            command.env(name, secret);
+        }
+        if let Some(folder) = run.program.parent() {
+            command.current_dir(folder);
+        }
+        let finished = process::run(command, run.stdin, RUN_LIMIT)?;
+        let (stdout, stderr) = (String::from_utf8_lossy(&finished.stdout), String::from_utf8_lossy(&finished.stderr));
+        let result = serde_json::from_str(&stdout).map_err(|error| {
+            format!(
+                "no result ({error}), {}\nstdout: {}\nstderr: {}",
+                finished.status,
+                shorten(&stdout),
+                shorten(&stderr)
+            )
+        })?;
+        if let Some(cgroups) = cgroups {
+            cgroups.remove()?;
+        }
+        Ok(Inside { result, text: format!("{stdout}\n{stderr}"), took: finished.took })
+    }
+}
+
+/// A folder that every user can read.
+pub(crate) fn public_folder() -> std::io::Result<tempfile::TempDir> {
+    let folder = tempfile::Builder::new().prefix("aevatar-sandbox-corpus-").tempdir()?;
+    std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755))?;
+    Ok(folder)
+}

@@ -1,0 +1,124 @@
+//! What a backend must offer to the service.
+//!
+//! A backend turns an [`ExecutionPlan`] into a running sandbox and tells what happens to it. It decides nothing:
+//! deadline, output, usage and verdict are the monitor's. Any backend, with any warm pool behind it, fits behind
+//! these two traits; the monitor cannot tell a program that was started cold from one that was forked from a zygote.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{
+    environment::PythonEnvironment,
+    error::SandboxError,
+    isolation::IsolationReport,
+    limits::ResourceLimits,
+    result::{ExecutionId, ResourceUsage},
+};
+
+/// One execution, decided in every detail; data only.
+#[derive(Clone, Debug)]
+pub struct ExecutionPlan {
+    /// Which execution.
+    pub id: ExecutionId,
+    /// Python source of `__main__`.
+    pub code: Vec<u8>,
+    /// `sys.argv[1:]`.
+    pub args: Vec<String>,
+    /// Environment variables that the caller asks for, beside the sandbox's own.
+    pub env: BTreeMap<String, String>,
+    /// What to enforce.
+    pub limits: ResourceLimits,
+    /// Whether the caller named `disk_limit`, rather than taking the default: a backend may lower a default that it
+    /// cannot give, and reports it; a limit that was asked for is given or refused.
+    pub disk_limit_is_default: bool,
+    /// The Python to run it with.
+    pub environment: PythonEnvironment,
+}
+
+/// How the main process of a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProgramEnd {
+    /// With an exit code.
+    Exited(i32),
+    /// By a signal.
+    Signalled(i32),
+}
+
+/// What a backend reports of a running sandbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SandboxEvent {
+    /// The program has started: the clock runs.
+    Started,
+    /// The main process has ended; everything else of the execution is being killed.
+    MainEnded(ProgramEnd),
+    /// The kernel ran out of the execution's memory and killed a process of it; the monitor ends the rest.
+    OutOfMemory,
+    /// A system call was refused that has no place in a sandbox.
+    SyscallDenied(String),
+    /// Every process of the execution is dead. Always the last event.
+    Gone,
+}
+
+/// The program's ends of its streams. All reads end at the latest when the sandbox is gone.
+#[expect(missing_debug_implementations, reason = "streams of unnamed types")]
+pub struct SandboxPipes {
+    /// Writes to the program's stdin; dropping it is end of file.
+    pub stdin: Box<dyn AsyncWrite + Send + Unpin>,
+    /// The program's stdout.
+    pub stdout: Box<dyn AsyncRead + Send + Unpin>,
+    /// The program's stderr.
+    pub stderr: Box<dyn AsyncRead + Send + Unpin>,
+    /// What the interpreter says of an uncaught exception. Hostile: it refines a message and decides nothing.
+    pub report: Box<dyn AsyncRead + Send + Unpin>,
+}
+
+/// One execution inside a backend. Dropping it kills and removes whatever is left of it.
+#[async_trait::async_trait]
+pub trait RunningSandbox: Send {
+    /// The streams; they can be taken once.
+    fn take_pipes(&mut self) -> Option<SandboxPipes>;
+
+    /// The limits that are in force, where they differ from the plan's.
+    fn effective_limits(&self) -> &ResourceLimits;
+
+    /// What stands between the program and the host.
+    fn isolation(&self) -> &IsolationReport;
+
+    /// Waits for the next event. Cancel-safe.
+    ///
+    /// # Errors
+    /// The sandbox itself failed; the program did not run, or its end is not known.
+    async fn next_event(&mut self) -> Result<SandboxEvent, SandboxError>;
+
+    /// CPU time used so far, for the CPU-time limit; nothing when the host cannot tell.
+    fn cpu_time(&mut self) -> Option<Duration>;
+
+    /// Kills every process of the execution at once. [`SandboxEvent::Gone`] follows.
+    fn kill(&mut self);
+
+    /// What was used. Called once, after [`SandboxEvent::Gone`].
+    fn usage(&mut self) -> ResourceUsage;
+
+    /// Whether the writable folders were full, in bytes or in inodes, when the main process ended.
+    fn disk_was_full(&self) -> bool;
+
+    /// Removes everything of the execution from the host. Called after [`SandboxEvent::Gone`].
+    ///
+    /// # Errors
+    /// Something could not be removed.
+    async fn remove(self: Box<Self>) -> Result<(), SandboxError>;
+}
+
+/// A way to run sandboxes.
+#[async_trait::async_trait]
+pub trait SandboxBackend: Send + Sync {
+    /// Starts one execution.
+    ///
+    /// # Errors
+    /// The plan cannot be given as it is (a layer or a limit that the host lacks), or the sandbox could not be made.
+    async fn launch(&self, plan: &ExecutionPlan) -> Result<Box<dyn RunningSandbox>, SandboxError>;
+
+    /// Ends everything that this backend still runs and removes what it made.
+    async fn shutdown(&self);
+}

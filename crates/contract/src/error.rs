@@ -1,0 +1,53 @@
+//! Errors of the service: requests it did not run, and its own faults. A program that fails is a result instead.
+
+/// What kind of error it is; the HTTP door maps it to a status, the command line to an exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorCode {
+    /// The request makes no sense: a NUL in an argument, a limit out of range.
+    InvalidRequest,
+    /// A limit that this host or this tier cannot enforce.
+    LimitNotEnforceable,
+    /// The host lacks a layer that the isolation tier needs.
+    IsolationUnavailable,
+    /// The Python environment could not be prepared.
+    EnvironmentUnavailable,
+    /// The sandbox itself failed.
+    SandboxFailure,
+}
+
+/// An error of the service.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct SandboxError {
+    /// What kind.
+    pub code: ErrorCode,
+    /// What failed, on what.
+    pub message: String,
+    /// What to do next.
+    pub hint: Option<String>,
+    /// Why.
+    #[source]
+    pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl SandboxError {
+    /// An error of kind `code`.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hint: None, source: None }
+    }
+
+    /// The same with what to do next.
+    #[must_use]
+    pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    /// The same with its cause.
+    #[must_use]
+    pub fn with_source(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}

@@ -1,0 +1,25 @@
+//! The words of Aevatar Sandbox.
+//!
+//! Everything here is plain data, or a trait over plain data: no I/O, no operating system. What appears in JSON is
+//! defined here and nowhere else; `camelCase` on the wire.
+
+pub mod backend;
+pub mod environment;
+pub mod error;
+pub mod isolation;
+pub mod limits;
+pub mod quantity;
+pub mod request;
+pub mod result;
+
+pub use backend::{ExecutionPlan, ProgramEnd, RunningSandbox, SandboxBackend, SandboxEvent, SandboxPipes};
+pub use environment::{InstalledPackage, PythonEnvironment, PythonVersion};
+pub use error::{ErrorCode, SandboxError};
+pub use isolation::{IsolationLayer, IsolationReport, IsolationTier, LayerState};
+pub use limits::{DEFAULT_LIMITS, ResourceLimits};
+pub use quantity::{ByteQuantity, CpuQuantity, ParseQuantityError};
+pub use request::{SandboxExecutionRequest, SandboxResources};
+pub use result::{
+    ExecutionId, ExecutionStatus, PythonError, ResourceUsage, SandboxExecutionResult, Termination, TerminationReason,
+    Truncated,
+};

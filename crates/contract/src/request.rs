@@ -1,0 +1,75 @@
+//! What a caller asks for.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Serialize};
+
+use crate::quantity::{ByteQuantity, CpuQuantity};
+
+/// The limits a caller may choose; what is left out takes the service's default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SandboxResources {
+    /// CPU share: `100m`, `1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_limit: Option<CpuQuantity>,
+    /// Memory: `256Mi`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<ByteQuantity>,
+    /// Everything writable together: `1Gi`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub disk_limit: Option<ByteQuantity>,
+    /// Processes and threads together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process_limit: Option<u32>,
+    /// CPU time of all processes together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu_time: Option<Duration>,
+}
+
+/// One program to run.
+///
+/// ```
+/// use aevatar_sandbox_contract::SandboxExecutionRequest;
+///
+/// let request = SandboxExecutionRequest::new("print('hello')");
+/// assert_eq!(request.code, b"print('hello')");
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SandboxExecutionRequest {
+    /// Python source, as bytes: a source file may declare its own encoding.
+    pub code: Vec<u8>,
+    /// `sys.argv[1:]`. No NUL characters.
+    pub args: Vec<String>,
+    /// What the program reads from stdin; end of file after it.
+    pub stdin: Vec<u8>,
+    /// Environment variables beside the sandbox's own few. Names without `=` and NUL.
+    pub env: BTreeMap<String, String>,
+    /// Wall-clock limit, from the start of the program.
+    pub timeout: Option<Duration>,
+    /// Other limits.
+    pub resources: SandboxResources,
+    /// Name of the Python environment; the default one when left out.
+    pub environment: Option<String>,
+}
+
+impl SandboxExecutionRequest {
+    /// A request that runs `code` with the service's defaults.
+    pub fn new(code: impl Into<Vec<u8>>) -> Self {
+        Self { code: code.into(), ..Self::default() }
+    }
+
+    /// The same with a wall-clock limit.
+    #[must_use]
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// The same with other limits.
+    #[must_use]
+    pub fn resources(mut self, resources: SandboxResources) -> Self {
+        self.resources = resources;
+        self
+    }
+}

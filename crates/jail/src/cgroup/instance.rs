@@ -1,0 +1,216 @@
+//! The cgroups of one server, and what dead servers left.
+//!
+//! An instance is alive as long as somebody holds the lock on its folder: the server and its keeper share it. The lock
+//! is the kernel's, so a crash releases it, and it means the same in every pid namespace.
+
+use std::{
+    os::fd::OwnedFd,
+    path::Path,
+    sync::atomic::{AtomicU32, Ordering},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use fs_err as fs;
+use rustix::{
+    fs::{FlockOperation, Mode, OFlags, flock, fstat, open, stat},
+    io::Errno,
+    process::{Pid, Signal, kill_process},
+};
+use serde::{Deserialize, Serialize};
+
+use super::{CgroupError, CgroupHost, ControllerPaths, Version, make_folder, remove_folder, write};
+
+/// How all our cgroups begin.
+const PREFIX: &str = "aevatar-sandbox-";
+/// Where the server itself goes on cgroup v2, whose inner cgroups may hold no process.
+const SUPERVISOR: &str = "aevatar-sandbox.supervisor";
+
+/// Where one instance's cgroups are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InstancePaths(ControllerPaths);
+
+impl InstancePaths {
+    pub(super) const fn controllers(&self) -> &ControllerPaths {
+        &self.0
+    }
+
+    /// Removes the instance and everything below it, killing what still runs there. True when all is gone.
+    pub fn remove(&self) -> bool {
+        // The folder with the lock goes last: while it is there, others know whose the rest is.
+        let left = self.0.folders().into_iter().rev().filter(|folder| !remove_tree(folder)).count();
+        left == 0
+    }
+}
+
+/// The cgroups of this server.
+#[derive(Debug)]
+pub struct CgroupInstance {
+    paths: InstancePaths,
+    lock: OwnedFd,
+}
+
+impl CgroupInstance {
+    /// Makes them where the host lets this process, after sweeping what dead servers left there.
+    ///
+    /// # Errors
+    /// The first place's error, when no place works.
+    pub fn create(host: &CgroupHost) -> Result<Self, CgroupError> {
+        let mut first_error = None;
+        for parent in &host.parents {
+            match Self::create_in(parent) {
+                Ok(instance) => return Ok(instance),
+                Err(error) => first_error = first_error.or(Some(error)),
+            }
+        }
+        Err(first_error.unwrap_or(CgroupError::NoController { controller: "memory" }))
+    }
+
+    fn create_in(parent: &ControllerPaths) -> Result<Self, CgroupError> {
+        sweep(parent);
+        if parent.version == Version::V2 {
+            delegate_controllers(&parent.memory)?;
+        }
+        loop {
+            let paths = InstancePaths(parent.join(&unique_name()));
+            let folders = paths.0.folders();
+            let Some((first, others)) = folders.split_first() else {
+                return Err(CgroupError::NoController { controller: "memory" });
+            };
+            make_folder(first)?;
+            // A sweep of another server may have come between the two lines; then it has removed the folder.
+            let Some(lock) = lock_folder(first) else {
+                continue;
+            };
+            let made = others
+                .iter()
+                .try_for_each(|folder| make_folder(folder))
+                .and_then(|()| if parent.version == Version::V2 { enable_controllers(first) } else { Ok(()) });
+            if let Err(error) = made {
+                paths.remove();
+                return Err(error);
+            }
+            return Ok(Self { paths, lock });
+        }
+    }
+
+    /// Where they are.
+    pub const fn paths(&self) -> &InstancePaths {
+        &self.paths
+    }
+
+    pub(crate) const fn lock(&self) -> &OwnedFd {
+        &self.lock
+    }
+}
+
+impl Drop for CgroupInstance {
+    fn drop(&mut self) {
+        // The keeper may have done it already. Engines and sandboxes are gone by now, so nothing is busy for long.
+        for _attempt in 0..20 {
+            if self.paths.remove() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    }
+}
+
+/// Pid, time and a counter: unique on a host, also when pids come around.
+fn unique_name() -> String {
+    static COUNTER: AtomicU32 = AtomicU32::new(0);
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_nanos());
+    format!("{PREFIX}{}-{now:x}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Takes the lock of an instance's folder, if nobody alive has it and the folder is still there.
+fn lock_folder(path: &Path) -> Option<OwnedFd> {
+    let folder = open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()?;
+    flock(&folder, FlockOperation::NonBlockingLockExclusive).ok()?;
+    let (locked, named) = (fstat(&folder).ok()?, stat(path).ok()?);
+    (locked.st_ino == named.st_ino).then_some(folder)
+}
+
+/// Removes what dead instances left below `parent`.
+fn sweep(parent: &ControllerPaths) {
+    let folders = parent.folders();
+    let Some(first) = folders.first() else { return };
+    for folder in &folders {
+        let Ok(entries) = fs::read_dir(*folder) else {
+            continue;
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else {
+                continue;
+            };
+            let locked = first.join(name);
+            // Without the folder that holds the lock there is no living owner: it is made first and removed last.
+            let _lock = match lock_folder(&locked) {
+                Some(lock) => Some(lock),
+                None if !locked.exists() => None,
+                None => continue,
+            };
+            InstancePaths(parent.join(name)).remove();
+        }
+    }
+}
+
+/// Lets the children of `parent` have controllers. A cgroup that holds processes cannot: then this process moves into
+/// a child first.
+fn delegate_controllers(parent: &Path) -> Result<(), CgroupError> {
+    let fail = match enable_controllers(parent) {
+        Ok(()) => return Ok(()),
+        Err(error) => error,
+    };
+    let busy = matches!(&fail, CgroupError::Io { source, .. } if Errno::from_io_error(source) == Some(Errno::BUSY));
+    if !busy {
+        return Err(fail);
+    }
+    let supervisor = parent.join(SUPERVISOR);
+    match make_folder(&supervisor) {
+        Ok(()) => {}
+        Err(CgroupError::Io { source, .. }) if Errno::from_io_error(&source) == Some(Errno::EXIST) => {}
+        Err(error) => return Err(error),
+    }
+    write(&supervisor.join("cgroup.procs"), 0)?;
+    enable_controllers(parent).map_err(|_| {
+        // Back to where we were; a supervisor without a use is removed again.
+        drop(write(&parent.join("cgroup.procs"), 0));
+        remove_folder(&supervisor);
+        CgroupError::Occupied { path: parent.to_path_buf() }
+    })
+}
+
+fn enable_controllers(cgroup: &Path) -> Result<(), CgroupError> {
+    let path = cgroup.join("cgroup.subtree_control");
+    let enabled = super::read(&path)?;
+    if ["cpu", "memory", "pids"].iter().all(|wanted| enabled.split_whitespace().any(|name| name == *wanted)) {
+        return Ok(());
+    }
+    write(&path, "+cpu +memory +pids")
+}
+
+/// Removes a cgroup with its children, killing their processes. Cgroups are made by us two levels deep, so the depth
+/// is bounded; a sandbox cannot make any.
+fn remove_tree(path: &Path) -> bool {
+    if remove_folder(path) {
+        return true;
+    }
+    if let Ok(entries) = fs::read_dir(path) {
+        for entry in entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+            kill_members(&entry.path());
+            remove_folder(&entry.path());
+        }
+    }
+    remove_folder(path)
+}
+
+fn kill_members(cgroup: &Path) {
+    if write(&cgroup.join("cgroup.kill"), 1).is_ok() {
+        return;
+    }
+    let members = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+    for pid in members.lines().filter_map(|line| Pid::from_raw(line.trim().parse().ok()?)) {
+        let _ = kill_process(pid, Signal::KILL);
+    }
+}

@@ -1,0 +1,325 @@
+//! Limits and accounting of all processes of a sandbox together.
+//!
+//! One [`CgroupHost`] per host, one [`CgroupInstance`] per server, one [`SandboxCgroup`] per sandbox. cgroup v1 and
+//! v2 are the same here but for file names and formats, which are in [`v1`] and [`v2`]. Everything fails closed: a
+//! limit that cannot be written is an error.
+
+mod detect;
+mod instance;
+mod v1;
+mod v2;
+
+use std::{
+    io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use fs_err as fs;
+use rustix::{
+    fs::{Mode, OFlags, open},
+    io::Errno,
+};
+
+pub use detect::CgroupHost;
+pub use instance::{CgroupInstance, InstancePaths};
+
+/// Why there are no limits.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CgroupError {
+    /// The host has no hierarchy with a controller that is needed.
+    #[error("the host's cgroups have no `{controller}` controller that this process can reach")]
+    NoController {
+        /// `memory`, `pids`, `cpu` or `cpuacct`.
+        controller: &'static str,
+    },
+    /// This process may not make cgroups below its own.
+    #[error("cgroup `{path}` is not writable for this user")]
+    NotWritable {
+        /// The cgroup.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// cgroup v2 gives no controllers to the children of a cgroup that holds processes.
+    #[error("cgroup `{path}` holds other processes, so it cannot give limits to new cgroups below it")]
+    Occupied {
+        /// The cgroup.
+        path: PathBuf,
+    },
+    /// A file of a cgroup could not be read or written.
+    #[error("could not {action}")]
+    Io {
+        /// `write 64 to /sys/fs/cgroup/…/pids.max`.
+        action: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+}
+
+impl CgroupError {
+    /// What the operator can do.
+    pub const fn hint(&self) -> &'static str {
+        match self {
+            Self::NoController { .. } => {
+                "mount cgroup v2 at /sys/fs/cgroup (any systemd of the last years does), and enable the cpu, memory and pids controllers for this process"
+            }
+            Self::NotWritable { .. } | Self::Occupied { .. } => {
+                "run in a delegated cgroup: `systemd-run --user --scope -p Delegate=yes aevatar-sandbox …`, or a service with `Delegate=yes`; on cgroup v1 an administrator can chown a cgroup of each controller to this user"
+            }
+            Self::Io { .. } => "see the cause; `aevatar-sandbox doctor` tries every layer",
+        }
+    }
+}
+
+/// Where the four controllers of one cgroup are: four folders on cgroup v1 (some may be the same), one on v2.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct ControllerPaths {
+    pub(crate) version: Version,
+    pub(crate) memory: PathBuf,
+    pub(crate) pids: PathBuf,
+    pub(crate) cpu: PathBuf,
+    pub(crate) cpuacct: PathBuf,
+}
+
+/// Version of the cgroup interface that limits are set with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum Version {
+    /// One hierarchy per controller.
+    V1,
+    /// One hierarchy for all.
+    V2,
+}
+
+impl ControllerPaths {
+    /// The folders, each once; the one that holds the lock first.
+    pub(crate) fn folders(&self) -> Vec<&Path> {
+        let mut folders: Vec<&Path> = Vec::new();
+        for path in [&self.memory, &self.pids, &self.cpu, &self.cpuacct] {
+            if !folders.contains(&path.as_path()) {
+                folders.push(path);
+            }
+        }
+        folders
+    }
+
+    pub(crate) fn join(&self, name: &str) -> Self {
+        Self {
+            version: self.version,
+            memory: self.memory.join(name),
+            pids: self.pids.join(name),
+            cpu: self.cpu.join(name),
+            cpuacct: self.cpuacct.join(name),
+        }
+    }
+
+    /// The file to write a process into. On v1 `tasks` moves a single-threaded process without stopping the world.
+    const fn join_file(&self) -> &'static str {
+        match self.version {
+            Version::V1 => "tasks",
+            Version::V2 => "cgroup.procs",
+        }
+    }
+}
+
+/// What to enforce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CgroupLimits {
+    /// Thousandths of one CPU.
+    pub millicores: u32,
+    /// Bytes.
+    pub memory: u64,
+    /// Processes and threads, the sandbox's init included.
+    pub pids: u32,
+}
+
+/// CPU bandwidth in microseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Bandwidth {
+    quota: u64,
+    period: u64,
+    burst: u64,
+}
+
+impl CgroupLimits {
+    /// A period of 100 ms with a burst as large as the quota: what a program of a few milliseconds needs comes at
+    /// once, where a short period makes it wait ten times over (measured: 9 ms of work take 9 ms instead of 70).
+    /// The kernel refuses a quota below 1 ms, so tiny shares get a longer period.
+    fn bandwidth(self) -> Bandwidth {
+        let period = if self.millicores < 10 { 1_000_000 } else { 100_000 };
+        let quota = u64::from(self.millicores) * period / 1000;
+        Bandwidth { quota, period, burst: quota }
+    }
+}
+
+/// What was used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CgroupUsage {
+    /// User and system time.
+    pub cpu_time: Duration,
+    /// In programs.
+    pub user_time: Duration,
+    /// In the kernel.
+    pub system_time: Duration,
+    /// Highest memory use; nothing on a kernel that does not keep it.
+    pub memory_peak: Option<u64>,
+    /// Processes that the kernel killed for want of memory.
+    pub oom_kills: u64,
+    /// Highest number of processes and threads; nothing on a kernel that does not keep it.
+    pub pids_peak: Option<u64>,
+    /// Forks that were refused at the limit.
+    pub pids_refused: u64,
+}
+
+/// The cgroups of one sandbox.
+#[derive(Debug)]
+pub struct SandboxCgroup {
+    paths: ControllerPaths,
+}
+
+impl SandboxCgroup {
+    /// Makes them below an instance's, with all limits set before anybody is in them.
+    ///
+    /// # Errors
+    /// A folder or a limit could not be made; nothing is left of it.
+    pub fn create(instance: &CgroupInstance, name: &str, limits: CgroupLimits) -> Result<Self, CgroupError> {
+        let cgroup = Self { paths: instance.paths().controllers().join(name) };
+        let made = cgroup.make(limits);
+        if made.is_err() {
+            cgroup.remove_now();
+        }
+        made.map(|()| cgroup)
+    }
+
+    fn make(&self, limits: CgroupLimits) -> Result<(), CgroupError> {
+        for folder in self.paths.folders() {
+            make_folder(folder)?;
+        }
+        match self.paths.version {
+            Version::V1 => v1::set_limits(&self.paths, limits),
+            Version::V2 => v2::set_limits(&self.paths, limits),
+        }
+    }
+
+    /// Files for init to write "0" into: who opened them is what the kernel asks, not who writes.
+    ///
+    /// # Errors
+    /// A file could not be opened.
+    pub fn join_files(&self) -> Result<Vec<OwnedFd>, CgroupError> {
+        self.paths
+            .folders()
+            .into_iter()
+            .map(|folder| {
+                let path = folder.join(self.paths.join_file());
+                open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty()).map_err(|errno| CgroupError::Io {
+                    action: format!("open {}", path.display()),
+                    source: errno.into(),
+                })
+            })
+            .collect()
+    }
+
+    /// Whether each of the cgroups holds a process.
+    ///
+    /// # Errors
+    /// A file could not be read.
+    pub fn is_joined(&self) -> Result<bool, CgroupError> {
+        for folder in self.paths.folders() {
+            if read(&folder.join(self.paths.join_file()))?.trim().is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// A descriptor that becomes readable when the kernel kills for want of memory, where that does not end the whole
+    /// sandbox by itself: on cgroup v1.
+    ///
+    /// # Errors
+    /// It could not be had.
+    pub fn oom_event(&self) -> Result<Option<OwnedFd>, CgroupError> {
+        match self.paths.version {
+            Version::V1 => v1::oom_event(&self.paths).map(Some),
+            Version::V2 => Ok(None),
+        }
+    }
+
+    /// CPU time so far.
+    pub fn cpu_time(&self) -> Option<Duration> {
+        match self.paths.version {
+            Version::V1 => v1::cpu_time(&self.paths),
+            Version::V2 => v2::cpu_time(&self.paths),
+        }
+    }
+
+    /// What was used so far.
+    pub fn usage(&self) -> CgroupUsage {
+        match self.paths.version {
+            Version::V1 => v1::usage(&self.paths),
+            Version::V2 => v2::usage(&self.paths),
+        }
+    }
+
+    /// Removes the cgroups if nobody is left in them. True when they are gone.
+    pub fn remove_now(&self) -> bool {
+        let left = self.paths.folders().into_iter().filter(|folder| !remove_folder(folder)).count();
+        left == 0
+    }
+}
+
+fn make_folder(path: &Path) -> Result<(), CgroupError> {
+    // Not fs_err: its error carries the path in its text, and here the path has a field of its own.
+    rustix::fs::mkdir(path, Mode::from_raw_mode(0o755)).map_err(|errno| match errno {
+        Errno::ACCESS | Errno::PERM | Errno::ROFS => {
+            CgroupError::NotWritable { path: path.parent().unwrap_or(path).to_path_buf(), source: errno.into() }
+        }
+        errno => CgroupError::Io { action: format!("make cgroup {}", path.display()), source: errno.into() },
+    })
+}
+
+/// True when it is gone, also when it was gone before.
+fn remove_folder(path: &Path) -> bool {
+    matches!(rustix::fs::rmdir(path), Ok(()) | Err(Errno::NOENT))
+}
+
+fn write(path: &Path, value: impl std::fmt::Display) -> Result<(), CgroupError> {
+    let value = value.to_string();
+    fs::write(path, &value)
+        .map_err(|source| CgroupError::Io { action: format!("write {value} to {}", path.display()), source })
+}
+
+fn read(path: &Path) -> Result<String, CgroupError> {
+    fs::read_to_string(path).map_err(|source| CgroupError::Io { action: format!("read {}", path.display()), source })
+}
+
+/// The number in a file with one number.
+fn read_number(path: &Path) -> Option<u64> {
+    read(path).ok()?.trim().parse().ok()
+}
+
+/// The number behind `key` in a file of `key number` lines.
+fn read_keyed(path: &Path, key: &str) -> Option<u64> {
+    let content = read(path).ok()?;
+    content.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bandwidth_keeps_to_what_the_kernel_accepts() {
+        let of = |millicores| CgroupLimits { millicores, memory: 0, pids: 0 }.bandwidth();
+        assert_eq!(of(100), Bandwidth { quota: 10_000, period: 100_000, burst: 10_000 });
+        assert_eq!(of(2500), Bandwidth { quota: 250_000, period: 100_000, burst: 250_000 });
+        assert_eq!(of(1), Bandwidth { quota: 1000, period: 1_000_000, burst: 1000 });
+        for millicores in 1..5000 {
+            let bandwidth = of(millicores);
+            assert!(bandwidth.quota >= 1000 && bandwidth.burst <= bandwidth.quota);
+        }
+    }
+}

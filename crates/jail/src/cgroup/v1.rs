@@ -1,0 +1,66 @@
+//! File names and formats of cgroup v1. Source: the kernel's admin-guide/cgroup-v1.
+
+use std::{os::fd::AsRawFd, os::fd::OwnedFd, time::Duration};
+
+use rustix::{
+    event::{EventfdFlags, eventfd},
+    fs::{Mode, OFlags, open},
+};
+
+use super::{CgroupError, CgroupLimits, CgroupUsage, ControllerPaths, read_keyed, read_number, write};
+
+pub(super) fn set_limits(paths: &ControllerPaths, limits: CgroupLimits) -> Result<(), CgroupError> {
+    write(&paths.memory.join("memory.limit_in_bytes"), limits.memory)?;
+    // Memory and swap together, unlike v2: the same number means no swap. The file is missing on a kernel without
+    // swap accounting, and there the limit above would let a sandbox swap, so swappiness is the second line.
+    let with_swap = paths.memory.join("memory.memsw.limit_in_bytes");
+    if with_swap.exists() {
+        write(&with_swap, limits.memory)?;
+    } else {
+        write(&paths.memory.join("memory.swappiness"), 0)?;
+    }
+    // TCP buffers have an account of their own on v1.
+    let tcp = paths.memory.join("memory.kmem.tcp.limit_in_bytes");
+    if tcp.exists() {
+        write(&tcp, limits.memory)?;
+    }
+    write(&paths.pids.join("pids.max"), limits.pids)?;
+    let bandwidth = limits.bandwidth();
+    write(&paths.cpu.join("cpu.cfs_period_us"), bandwidth.period)?;
+    write(&paths.cpu.join("cpu.cfs_quota_us"), bandwidth.quota)?;
+    let burst = paths.cpu.join("cpu.cfs_burst_us");
+    // Kernels before 5.14 have no burst; the quota holds without it.
+    if burst.exists() {
+        write(&burst, bandwidth.burst)?;
+    }
+    Ok(())
+}
+
+pub(super) fn oom_event(paths: &ControllerPaths) -> Result<OwnedFd, CgroupError> {
+    let fail = |errno: rustix::io::Errno| CgroupError::Io {
+        action: format!("listen for out-of-memory events of {}", paths.memory.display()),
+        source: errno.into(),
+    };
+    let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK).map_err(fail)?;
+    let control =
+        open(paths.memory.join("memory.oom_control"), OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).map_err(fail)?;
+    write(&paths.memory.join("cgroup.event_control"), format_args!("{} {}", event.as_raw_fd(), control.as_raw_fd()))?;
+    Ok(event)
+}
+
+pub(super) fn cpu_time(paths: &ControllerPaths) -> Option<Duration> {
+    read_number(&paths.cpuacct.join("cpuacct.usage")).map(Duration::from_nanos)
+}
+
+pub(super) fn usage(paths: &ControllerPaths) -> CgroupUsage {
+    let nanoseconds = |file: &str| Duration::from_nanos(read_number(&paths.cpuacct.join(file)).unwrap_or(0));
+    CgroupUsage {
+        cpu_time: nanoseconds("cpuacct.usage"),
+        user_time: nanoseconds("cpuacct.usage_user"),
+        system_time: nanoseconds("cpuacct.usage_sys"),
+        memory_peak: read_number(&paths.memory.join("memory.max_usage_in_bytes")),
+        oom_kills: read_keyed(&paths.memory.join("memory.oom_control"), "oom_kill").unwrap_or(0),
+        pids_peak: read_number(&paths.pids.join("pids.peak")),
+        pids_refused: read_keyed(&paths.pids.join("pids.events"), "max").unwrap_or(0),
+    }
+}

@@ -1,0 +1,43 @@
+//! File names and formats of cgroup v2. Source: the kernel's admin-guide/cgroup-v2.
+
+use std::time::Duration;
+
+use super::{CgroupError, CgroupLimits, CgroupUsage, ControllerPaths, read_keyed, read_number, write};
+
+pub(super) fn set_limits(paths: &ControllerPaths, limits: CgroupLimits) -> Result<(), CgroupError> {
+    let cgroup = &paths.memory;
+    write(&cgroup.join("memory.max"), limits.memory)?;
+    // Swap alone, unlike v1. The file is missing on a kernel without swap, where there is nothing to forbid.
+    let swap = cgroup.join("memory.swap.max");
+    if swap.exists() {
+        write(&swap, 0)?;
+    }
+    write(&cgroup.join("memory.oom.group"), 1)?;
+    write(&cgroup.join("pids.max"), limits.pids)?;
+    let bandwidth = limits.bandwidth();
+    write(&cgroup.join("cpu.max"), format_args!("{} {}", bandwidth.quota, bandwidth.period))?;
+    let burst = cgroup.join("cpu.max.burst");
+    // Kernels before 5.14 have no burst; the quota holds without it.
+    if burst.exists() {
+        write(&burst, bandwidth.burst)?;
+    }
+    Ok(())
+}
+
+pub(super) fn cpu_time(paths: &ControllerPaths) -> Option<Duration> {
+    read_keyed(&paths.cpu.join("cpu.stat"), "usage_usec").map(Duration::from_micros)
+}
+
+pub(super) fn usage(paths: &ControllerPaths) -> CgroupUsage {
+    let cgroup = &paths.memory;
+    let microseconds = |key: &str| Duration::from_micros(read_keyed(&cgroup.join("cpu.stat"), key).unwrap_or(0));
+    CgroupUsage {
+        cpu_time: microseconds("usage_usec"),
+        user_time: microseconds("user_usec"),
+        system_time: microseconds("system_usec"),
+        memory_peak: read_number(&cgroup.join("memory.peak")),
+        oom_kills: read_keyed(&cgroup.join("memory.events"), "oom_kill").unwrap_or(0),
+        pids_peak: read_number(&cgroup.join("pids.peak")),
+        pids_refused: read_keyed(&cgroup.join("pids.events"), "max").unwrap_or(0),
+    }
+}

@@ -1,0 +1,167 @@
+//! The caller's side of the engine: starting it, and launching sandboxes in it.
+
+use std::{
+    io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::process::CommandExt,
+    },
+    process::{Child, Command, Stdio},
+};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+
+use crate::{
+    cgroup::CgroupInstance,
+    failure::SetupFailure,
+    keeper::{KEEPER, KeeperRequest},
+    protocol::{self, EngineStart, LaunchRequest, SandboxMessage, receive, send},
+    spec::{EngineReport, EngineSpec, SandboxSpec},
+};
+
+/// Why the engine does not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The executable could not be started again as the engine's keeper.
+    #[error("could not start the sandbox engine")]
+    Spawn(#[source] io::Error),
+    /// The engine ended without a word. The program that embeds it must call `enter_if_requested` first in `main`.
+    #[error("the sandbox engine ended before it was ready")]
+    NotReady,
+    /// The engine could not be set up.
+    #[error(transparent)]
+    Setup(#[from] SetupFailure),
+    /// The engine is gone, or a message is too large for it.
+    #[error("could not send a message to the sandbox engine")]
+    Send(#[source] io::Error),
+}
+
+/// Descriptors that a sandbox is launched with.
+#[derive(Debug)]
+pub struct LaunchFds {
+    /// The sandbox's end of the events socket.
+    pub events: OwnedFd,
+    /// The program's source: a file that can be read by offset.
+    pub program: OwnedFd,
+    /// The program's descriptor 0, to read from.
+    pub stdin: OwnedFd,
+    /// The program's descriptor 1, to write to.
+    pub stdout: OwnedFd,
+    /// The program's descriptor 2, to write to.
+    pub stderr: OwnedFd,
+    /// The program's descriptor 3, to write to.
+    pub report: OwnedFd,
+    /// Files of the sandbox's cgroups to write "0" into.
+    pub cgroups: Vec<OwnedFd>,
+    /// The writable filesystem, when it is not a tmpfs.
+    pub scratch: Option<OwnedFd>,
+}
+
+/// A running engine. Dropping it ends every sandbox in it.
+#[derive(Debug)]
+pub struct Engine {
+    control: Option<OwnedFd>,
+    keeper: Child,
+    report: EngineReport,
+}
+
+/// A sandbox that is being launched: the server's end of its events socket.
+#[derive(Debug)]
+pub struct SandboxHandle {
+    events: OwnedFd,
+}
+
+impl Engine {
+    /// Starts an engine and waits until it is ready. Blocks for a few milliseconds.
+    ///
+    /// # Errors
+    /// A step of the set-up failed; nothing is left of it.
+    pub fn start(spec: &EngineSpec, cgroups: Option<&CgroupInstance>) -> Result<Self, EngineError> {
+        let (control, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+            .map_err(|errno| EngineError::Spawn(errno.into()))?;
+        let keeper = Command::new("/proc/self/exe")
+            .arg0(KEEPER)
+            .env_clear()
+            .current_dir("/")
+            .stdin(Stdio::from(theirs))
+            .stdout(Stdio::null())
+            .spawn()
+            .map_err(EngineError::Spawn)?;
+        // From here on a drop ends it.
+        let mut engine =
+            Self { control: Some(control), keeper, report: EngineReport { proc_failure: None, landlock_abi: 0 } };
+        let request = KeeperRequest { engine: spec.clone(), cgroups: cgroups.map(|cgroups| cgroups.paths().clone()) };
+        let lock = cgroups.map(|cgroups| cgroups.lock().as_fd());
+        let control = engine.control.as_ref().ok_or(EngineError::NotReady)?;
+        send(control, &request, lock.as_slice()).map_err(|errno| EngineError::Send(errno.into()))?;
+        match receive::<EngineStart>(control) {
+            Ok(Some((EngineStart::Ready(report), _))) => engine.report = report,
+            Ok(Some((EngineStart::Failed(failure), _))) => return Err(failure.into()),
+            Ok(None) | Err(_) => return Err(EngineError::NotReady),
+        }
+        Ok(engine)
+    }
+
+    /// What the engine found when it started.
+    pub const fn report(&self) -> &EngineReport {
+        &self.report
+    }
+
+    /// Pid of the keeper, for tests that kill it.
+    pub fn keeper_pid(&self) -> u32 {
+        self.keeper.id()
+    }
+
+    /// Whether the engine has ended.
+    pub fn has_ended(&self) -> bool {
+        let Some(control) = &self.control else { return true };
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        // A hang-up is reported without being asked for.
+        poll(&mut [PollFd::new(control, PollFlags::empty())], Some(&now)).is_ok_and(|ready| ready > 0)
+    }
+
+    /// Makes the two ends of an events socket: the handle, and what goes into [`LaunchFds::events`].
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub fn events() -> io::Result<(SandboxHandle, OwnedFd)> {
+        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        Ok((SandboxHandle { events: ours }, theirs))
+    }
+
+    /// Asks for a sandbox. What becomes of it arrives on its events socket.
+    ///
+    /// # Errors
+    /// The engine is gone, or the request is too large.
+    pub fn launch(&self, spec: SandboxSpec, fds: &LaunchFds) -> Result<(), EngineError> {
+        let request = LaunchRequest { spec, cgroups: fds.cgroups.len() };
+        let control = self.control.as_ref().ok_or(EngineError::NotReady)?;
+        send(control, &request, &fds.all()).map_err(|errno| EngineError::Send(errno.into()))
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // The keeper sees the hang-up, kills the launcher and with it everything, removes the cgroups and ends.
+        drop(self.control.take());
+        drop(self.keeper.wait());
+    }
+}
+
+impl SandboxHandle {
+    /// The socket, to poll on.
+    pub fn socket(&self) -> &OwnedFd {
+        &self.events
+    }
+
+    /// Takes the next message and the descriptor that came with it; nothing when all writers are gone.
+    ///
+    /// # Errors
+    /// The socket failed or the message made no sense.
+    pub fn receive(&self) -> io::Result<Option<(SandboxMessage, Option<OwnedFd>)>> {
+        let received = protocol::receive::<SandboxMessage>(&self.events)?;
+        Ok(received.map(|(message, fds)| (message, fds.into_iter().next())))
+    }
+}

@@ -1,0 +1,187 @@
+//! Pid 1 of one sandbox: makes the sandbox's inside, starts the program, reaps, reports the end.
+//!
+//! When it dies, for whatever reason, the kernel kills everything else in its pid namespace: it is what "kill the
+//! whole tree" means. It is not the program: as pid 1 a program would not feel its own signals, and nobody would reap
+//! its orphans. For a program forked from a zygote it does the same work; only the fork is then somebody else's.
+
+use std::{
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    path::Path,
+};
+
+use rustix::{
+    fs::{CWD, Mode, OFlags, mkdirat, open, statvfs, symlink},
+    io::Errno,
+    mount::{MountAttrFlags, UnmountFlags, unmount},
+    process::{Pid, chdir},
+};
+
+use crate::{
+    engine::LaunchFds,
+    failure::{During, SetupFailure, SetupStep},
+    mount::{HARMLESS, attach, clone_mount, create_filesystem},
+    privileges, program,
+    protocol::{SandboxMessage, ScratchUsage, send},
+    root::{SCRATCH, mount_proc, write_all},
+    spec::{INNER_ID, SandboxSpec, ScratchBacking, WRITABLE},
+    sys::{clone, descriptors, interface},
+};
+
+/// The life of pid 1. `go` is closed by the launcher when the ids are mapped; a byte in it means yes.
+pub(crate) fn run(spec: &SandboxSpec, fds: LaunchFds, go: OwnedFd) -> ! {
+    // Dropping would close descriptors that close_all_but has already closed, under numbers that live again.
+    let fds = std::mem::ManuallyDrop::new(fds);
+    let go = std::mem::ManuallyDrop::new(go);
+    let outcome = prepare(spec, &fds, &go).and_then(|()| start_program(spec, &fds));
+    match outcome {
+        Ok(main) => reap(main, &fds.events),
+        Err(failure) => {
+            // If the server is gone too, nobody is left to tell.
+            let _ = send(&fds.events, &SandboxMessage::Failed(failure), &[]);
+            clone::exit_now(1)
+        }
+    }
+}
+
+/// Everything that needs privilege, in order.
+fn prepare(spec: &SandboxSpec, fds: &LaunchFds, go: &OwnedFd) -> Result<(), SetupFailure> {
+    let mut keep: Vec<BorrowedFd<'_>> = fds.all();
+    keep.push(go.as_fd());
+    descriptors::close_all_but(&keep).during(SetupStep::PlaceDescriptors, "inherited descriptors")?;
+    await_mapping(go).during(SetupStep::MapIdentity, "user namespace")?;
+    // From here on files that are made belong to the sandbox's own id. No id 0 is mapped, so capabilities stay.
+    privileges::become_id(INNER_ID).during(SetupStep::SetIdentity, INNER_ID)?;
+    join_cgroups(&fds.cgroups)?;
+    rustix::system::sethostname(b"sandbox").during(SetupStep::SetHostname, "sandbox")?;
+    interface::bring_up_loopback().during(SetupStep::ConfigureLoopback, "lo")?;
+    mount_scratch(spec, fds.scratch.as_ref())?;
+    if spec.proc {
+        let options = [("subset", Some("pid")), ("hidepid", Some("ptraceable"))];
+        mount_proc(Path::new("/proc"), &options).during(SetupStep::MountProc, "/proc")?;
+    }
+    write_program(spec, &fds.program).during(SetupStep::WriteProgram, spec.program_path.display())?;
+    chdir("/work").during(SetupStep::WriteProgram, "/work")?;
+    privileges::become_unreadable().during(SetupStep::DropPrivileges, "dumpable")?;
+    privileges::drop_all().during(SetupStep::DropPrivileges, "capabilities")
+}
+
+/// Waits until the launcher has mapped the ids. End of file without a byte means that it failed, and said so.
+fn await_mapping(go: &OwnedFd) -> Result<(), Errno> {
+    let mut byte = [0_u8];
+    match rustix::io::retry_on_intr(|| rustix::io::read(go, &mut byte))? {
+        1 => Ok(()),
+        _ => Err(Errno::CANCELED),
+    }
+}
+
+/// Joins each cgroup by writing "0" ("me") to its file. Only a single-threaded process may do this on cgroup v1, and
+/// it is forty times faster than being moved from outside. The cgroup namespace comes after: its root is the cgroup
+/// one is in when it is made.
+fn join_cgroups(files: &[OwnedFd]) -> Result<(), SetupFailure> {
+    for file in files {
+        rustix::io::write(file, b"0").during(SetupStep::JoinCgroup, "cgroup of the sandbox")?;
+    }
+    clone::unshare_cgroup_namespace().during(SetupStep::CreateNamespaces, "cgroup namespace")
+}
+
+/// Mounts the one filesystem that is writable, and shows its folders where programs expect them.
+fn mount_scratch(spec: &SandboxSpec, mount: Option<&OwnedFd>) -> Result<(), SetupFailure> {
+    let step = SetupStep::MountScratch;
+    let scratch = Path::new(SCRATCH);
+    match (spec.scratch, mount) {
+        (ScratchBacking::Mount, Some(mount)) => attach(mount, scratch).during(step, "disk image")?,
+        (ScratchBacking::Mount, None) => {
+            return Err(SetupFailure::new(step, "disk image", Errno::BADF));
+        }
+        (ScratchBacking::Tmpfs { bytes, inodes }, _) => {
+            let (bytes, inodes) = (bytes.to_string(), inodes.to_string());
+            let options = [("mode", Some("755")), ("size", Some(bytes.as_str())), ("nr_inodes", Some(inodes.as_str()))];
+            let tmpfs = create_filesystem("tmpfs", &options, HARMLESS).during(step, "tmpfs")?;
+            for (_, folder) in WRITABLE {
+                mkdirat(&tmpfs, folder, Mode::from_raw_mode(0o755)).during(step, folder)?;
+            }
+            attach(&tmpfs, scratch).during(step, SCRATCH)?;
+        }
+    }
+    for (path, folder) in WRITABLE {
+        let part = clone_mount(CWD, &scratch.join(folder), MountAttrFlags::empty()).during(step, folder)?;
+        attach(&part, Path::new(path)).during(step, path)?;
+    }
+    unmount(scratch, UnmountFlags::DETACH).during(step, SCRATCH)?;
+    for (link, destination) in &spec.scratch_links {
+        make_parents(link).during(step, link.display())?;
+        symlink(destination, link).during(step, link.display())?;
+    }
+    Ok(())
+}
+
+fn make_parents(path: &Path) -> Result<(), Errno> {
+    let Some(parent) = path.parent() else {
+        return Ok(());
+    };
+    match mkdirat(CWD, parent, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(Errno::NOENT) => {
+            make_parents(parent)?;
+            mkdirat(CWD, parent, Mode::from_raw_mode(0o755))
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Copies the program from its descriptor into the sandbox.
+fn write_program(spec: &SandboxSpec, source: &OwnedFd) -> Result<(), Errno> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
+    let file = open(&spec.program_path, flags, Mode::from_raw_mode(0o644))?;
+    let mut buffer = vec![0_u8; 64 * 1024];
+    let mut offset = 0;
+    loop {
+        let count = rustix::io::retry_on_intr(|| rustix::io::pread(source, &mut buffer, offset))?;
+        if count == 0 {
+            return Ok(());
+        }
+        write_all(&file, buffer.get(..count).ok_or(Errno::IO)?)?;
+        offset += count as u64;
+    }
+}
+
+/// Forks the process that becomes the program.
+fn start_program(spec: &SandboxSpec, fds: &LaunchFds) -> Result<Pid, SetupFailure> {
+    match clone::fork().during(SetupStep::Execute, "fork")? {
+        None => program::run(spec, fds),
+        Some(main) => {
+            descriptors::close_all_but(&[fds.events.as_fd()])
+                .during(SetupStep::PlaceDescriptors, "descriptors of the program")?;
+            Ok(main)
+        }
+    }
+}
+
+/// Reaps until the main process has ended, tells how, and ends: the kernel kills whatever still runs.
+fn reap(main: Pid, events: &OwnedFd) -> ! {
+    loop {
+        match clone::wait_any() {
+            Ok(end) if end.pid == main => {
+                let message = SandboxMessage::MainEnded {
+                    status: end.status,
+                    user_time: end.user_time,
+                    system_time: end.system_time,
+                    scratch: scratch_usage(),
+                };
+                let _ = send(events, &message, &[]);
+                clone::exit_now(0)
+            }
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => clone::exit_now(1),
+        }
+    }
+}
+
+fn scratch_usage() -> Option<ScratchUsage> {
+    let usage = statvfs("/work").ok()?;
+    Some(ScratchUsage {
+        used_bytes: usage.f_blocks.saturating_sub(usage.f_bfree).saturating_mul(usage.f_frsize),
+        free_bytes: usage.f_bavail.saturating_mul(usage.f_frsize),
+        free_inodes: usage.f_favail,
+    })
+}

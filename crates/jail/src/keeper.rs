@@ -1,0 +1,141 @@
+//! The engine's process in the host's namespaces: starts the launcher, then waits to clean up.
+//!
+//! It is this same binary, executed again. It lives as long as the server, outlives it by milliseconds when the server
+//! is killed, and removes what the kernel does not remove by itself: the cgroups.
+
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    time::Duration,
+};
+
+use rustix::{
+    event::{PollFd, PollFlags, poll},
+    fs::{Mode, OFlags, open},
+    io::Errno,
+    process::{Pid, Signal, WaitOptions, pidfd_send_signal, setsid, waitpid},
+    thread::set_thread_groups,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    cgroup::InstancePaths,
+    failure::{During, SetupFailure, SetupStep},
+    launcher::{self, write_proc},
+    protocol::{EngineStart, receive, send},
+    root::open_sources,
+    spec::{EngineSpec, Identity},
+    sys::{
+        clone::{self, Cloned},
+        descriptors,
+    },
+};
+
+/// `argv[0]` that makes this binary a keeper.
+pub(crate) const KEEPER: &str = "aevatar-sandbox-keeper";
+
+/// Namespaces of the engine.
+const ENGINE_NAMESPACES: i32 = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS;
+
+/// What the server sends first; the cgroup instance's lock comes beside it.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct KeeperRequest {
+    pub(crate) engine: EngineSpec,
+    /// The cgroups to remove at the end, if there are any.
+    pub(crate) cgroups: Option<InstancePaths>,
+}
+
+/// Becomes the engine's keeper if this process was started as one, and then does not return.
+///
+/// Call it first in `main` of every program that uses the local backend: the engine is this same executable, started
+/// again, and must not run anything of the program's own.
+pub fn enter_if_requested() {
+    if std::env::args_os().next().is_some_and(|name| name == KEEPER) {
+        run()
+    }
+}
+
+fn run() -> ! {
+    let control = descriptors::take_stdin();
+    // Out of the terminal's foreground group: Ctrl-C is the server's to handle.
+    let _ = setsid();
+    let Ok(Some((request, lock))) = receive::<KeeperRequest>(&control) else { clone::exit_now(1) };
+    match start_launcher(&request.engine, &control) {
+        Ok((launcher, pidfd)) => {
+            wait_for_end(&control, &pidfd);
+            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+            // Returns when the kernel has killed and reaped the whole pid namespace.
+            let _ = waitpid(Some(launcher), WaitOptions::empty());
+        }
+        Err(failure) => {
+            let _ = send(&control, &EngineStart::Failed(failure), &[]);
+        }
+    }
+    if let Some(cgroups) = &request.cgroups {
+        // A dying process may keep its cgroup busy for a moment. What is left then is swept at the next start.
+        for _attempt in 0..50 {
+            if cgroups.remove() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+    // Until here the instance counts as alive.
+    drop(lock);
+    clone::exit_now(0)
+}
+
+/// Returns when the server is gone or the launcher has died.
+fn wait_for_end(control: &OwnedFd, launcher: &OwnedFd) {
+    loop {
+        // No IN: what arrives there is the launcher's to read. A hang-up is always reported.
+        let mut polled = [PollFd::new(control, PollFlags::empty()), PollFd::new(launcher, PollFlags::IN)];
+        match poll(&mut polled, None) {
+            Err(Errno::INTR) => {}
+            _ => return,
+        }
+    }
+}
+
+fn start_launcher(spec: &EngineSpec, control: &OwnedFd) -> Result<(Pid, OwnedFd), SetupFailure> {
+    let sources = match spec.identity {
+        Identity::Range { .. } => {
+            set_thread_groups(&[]).during(SetupStep::SetIdentity, "supplementary groups")?;
+            Some(open_sources(&spec.root)?)
+        }
+        // Without privilege on the host nothing can be opened as a mount: the launcher does it in its own namespace.
+        Identity::Own { .. } => None,
+    };
+    let (go_reader, go_writer) =
+        rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).during(SetupStep::Channel, "pipe")?;
+    match clone::clone_process(ENGINE_NAMESPACES).during(SetupStep::CreateNamespaces, "engine")? {
+        Cloned::Child => {
+            drop(go_writer);
+            launcher::run(spec, control, &go_reader, sources)
+        }
+        Cloned::Parent(pid, pidfd) => {
+            map_identity(pid, spec.identity).during(SetupStep::MapIdentity, "user namespace of the engine")?;
+            rustix::io::write(&go_writer, &[1]).during(SetupStep::Channel, "launcher")?;
+            Ok((pid, pidfd))
+        }
+    }
+}
+
+fn map_identity(pid: Pid, identity: Identity) -> Result<(), Errno> {
+    let folder = format!("/proc/{}", pid.as_raw_nonzero());
+    let folder = open(folder, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let (uids, gids) = match identity {
+        Identity::Range { base } => {
+            let line = format!("0 {base} {}\n", Identity::RANGE);
+            (line.clone(), line)
+        }
+        Identity::Own { uid, gid } => (format!("0 {uid} 1\n"), format!("0 {gid} 1\n")),
+    };
+    write_proc(folder.as_fd(), "setgroups", "deny")?;
+    write_proc(folder.as_fd(), "gid_map", &gids)?;
+    write_proc(folder.as_fd(), "uid_map", &uids)
+}

@@ -1,0 +1,26 @@
+//! Linux mechanism: what makes a process tree on this host a sandbox.
+//!
+//! Knows no Python, no service and no HTTP. The path of one sandbox, in the order of the files:
+//! [`engine`] (the caller's side) starts the [`keeper`], which clones the [`launcher`], which clones one [`init`] per
+//! sandbox, which starts the [`program`]. What each of them does is data before it is done: [`spec`].
+
+pub mod cgroup;
+pub mod disk;
+pub mod engine;
+pub mod failure;
+mod init;
+mod keeper;
+mod landlock_ring;
+mod launcher;
+mod mount;
+mod privileges;
+mod program;
+pub mod protocol;
+mod root;
+pub mod seccomp;
+pub mod spec;
+mod sys;
+
+pub use engine::{Engine, EngineError, LaunchFds, SandboxHandle};
+pub use failure::{SetupFailure, SetupStep};
+pub use keeper::enter_if_requested;

@@ -1,0 +1,62 @@
+//! Giving up every privilege, and checking that it is gone.
+
+use rustix::{
+    io::Errno,
+    process::{DumpableBehavior, Gid, Uid, set_dumpable_behavior},
+    thread::{
+        CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set, clear_ambient_capability_set,
+        no_new_privs, remove_capability_from_bounding_set, set_capabilities, set_no_new_privs, set_thread_res_gid,
+        set_thread_res_uid,
+    },
+};
+
+/// Capabilities that a kernel may know; the ones it does not know answer EINVAL.
+const CAPABILITY_NUMBERS: std::ops::Range<u32> = 0..64;
+
+/// Takes on `id` as user and group, in all three roles. Capabilities stay while `id` is not mapped to 0 before.
+pub(crate) fn become_id(id: u32) -> Result<(), Errno> {
+    let (uid, gid) = (Uid::from_raw(id), Gid::from_raw(id));
+    set_thread_res_gid(gid, gid, gid)?;
+    set_thread_res_uid(uid, uid, uid)
+}
+
+/// Drops every capability from every set, and the right to gain one by executing a program.
+pub(crate) fn drop_all() -> Result<(), Errno> {
+    for number in CAPABILITY_NUMBERS {
+        match remove_capability_from_bounding_set(CapabilitySet::from_bits_retain(1 << number)) {
+            Ok(()) | Err(Errno::INVAL) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    clear_ambient_capability_set()?;
+    let none = CapabilitySet::empty();
+    set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
+    set_no_new_privs(true)
+}
+
+/// Makes this process unreadable to others of its user: no ptrace, no /proc/PID/mem, no /proc/PID/environ.
+pub(crate) fn become_unreadable() -> Result<(), Errno> {
+    set_dumpable_behavior(DumpableBehavior::NotDumpable)
+}
+
+/// Checks that nothing is left.
+pub(crate) fn verify_dropped() -> Result<(), &'static str> {
+    let sets = capabilities(None).map_err(|_| "capabilities")?;
+    if !(sets.effective | sets.permitted | sets.inheritable).is_empty() {
+        return Err("capabilities");
+    }
+    let bounded = CAPABILITY_NUMBERS
+        .map(|number| capability_is_in_bounding_set(CapabilitySet::from_bits_retain(1 << number)))
+        .all(|held| !held.unwrap_or(false));
+    if !bounded {
+        return Err("capability bounding set");
+    }
+    if !no_new_privs().unwrap_or(false) {
+        return Err("no_new_privs");
+    }
+    // The lock is only proven by trying it: uid 0 of this namespace must be out of reach.
+    if set_thread_res_uid(Uid::ROOT, Uid::ROOT, Uid::ROOT).is_ok() {
+        return Err("user id");
+    }
+    Ok(())
+}

@@ -1,0 +1,137 @@
+//! Messages between the processes of the engine: postcard frames over SEQPACKET sockets, descriptors beside them.
+//!
+//! Both ends are this same binary, so there is no version to negotiate. The `events` socket of a sandbox has three
+//! writers one after the other (launcher, init, the program's process before it executes), and messages keep their
+//! borders; a program never holds it, because it is closed on execution and pid 1 cannot be opened.
+
+use std::{
+    io::{IoSlice, IoSliceMut},
+    mem::MaybeUninit,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    time::Duration,
+};
+
+use rustix::{
+    io::Errno,
+    net::{
+        RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+        SendFlags, recvmsg, sendmsg,
+    },
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::{
+    failure::SetupFailure,
+    spec::{EngineReport, SandboxSpec},
+};
+
+/// Largest frame. A sandbox's arguments and environment are the largest part, and bounded well below.
+pub const MAX_FRAME: usize = 160 * 1024;
+
+/// Most descriptors in one message; the kernel's own bound is 253.
+const MAX_FDS: usize = 250;
+
+/// From the launcher, once.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum EngineStart {
+    /// Sandboxes can be launched.
+    Ready(EngineReport),
+    /// They cannot.
+    Failed(SetupFailure),
+}
+
+/// To the launcher.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct LaunchRequest {
+    /// The sandbox.
+    pub spec: SandboxSpec,
+    /// How many of the descriptors are cgroup files to join; see [`crate::engine::LaunchFds`] for their order.
+    pub cgroups: usize,
+}
+
+/// On the `events` socket of one sandbox.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SandboxMessage {
+    /// From the launcher: the sandbox's pid 1, as a pidfd beside it.
+    Created,
+    /// From the program's process: the seccomp listener, as a descriptor beside it.
+    SeccompListener,
+    /// From the program's process: the last act before the program is executed.
+    Started,
+    /// From init: the main process has ended.
+    MainEnded {
+        /// As `waitpid` gives it.
+        status: i32,
+        /// Of the main process and the children it waited for.
+        user_time: Duration,
+        /// Likewise.
+        system_time: Duration,
+        /// Bytes and inodes in the writable folders: used, and free.
+        scratch: Option<ScratchUsage>,
+    },
+    /// From any of them: the sandbox could not be set up.
+    Failed(SetupFailure),
+}
+
+/// How full the writable folders are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScratchUsage {
+    /// Bytes used, the filesystem's own included.
+    pub used_bytes: u64,
+    /// Bytes left to the program.
+    pub free_bytes: u64,
+    /// Inodes left to the program.
+    pub free_inodes: u64,
+}
+
+/// Sends one message with descriptors.
+pub(crate) fn send<T: Serialize>(socket: impl AsFd, message: &T, fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
+    let frame = postcard::to_stdvec(message).map_err(|_| Errno::INVAL)?;
+    if frame.len() > MAX_FRAME {
+        return Err(Errno::MSGSIZE);
+    }
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(Errno::MSGSIZE);
+    }
+    loop {
+        match sendmsg(&socket, &[IoSlice::new(&frame)], &mut ancillary, SendFlags::NOSIGNAL) {
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+}
+
+/// Receives one message with its descriptors; `None` when the other side is gone.
+pub(crate) fn receive<T: DeserializeOwned>(socket: impl AsFd) -> Result<Option<(T, Vec<OwnedFd>)>, Errno> {
+    let mut frame = vec![0_u8; MAX_FRAME];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let message = loop {
+        match recvmsg(&socket, &mut [IoSliceMut::new(&mut frame)], &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            Ok(message) => break message,
+            Err(Errno::INTR) => {}
+            Err(Errno::CONNRESET) => return Ok(None),
+            Err(errno) => return Err(errno),
+        }
+    };
+    let fds: Vec<OwnedFd> = ancillary
+        .drain()
+        .filter_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+            _ => None,
+        })
+        .flatten()
+        .collect();
+    if message.bytes == 0 {
+        return Ok(None);
+    }
+    if message.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
+        return Err(Errno::MSGSIZE);
+    }
+    let content = frame.get(..message.bytes).ok_or(Errno::BADMSG)?;
+    let message = postcard::from_bytes(content).map_err(|_| Errno::BADMSG)?;
+    Ok(Some((message, fds)))
+}

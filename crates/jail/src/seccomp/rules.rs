@@ -1,0 +1,454 @@
+//! The table of system calls: data, with a reason for each rule.
+//!
+//! A call that no rule names is refused when the kernel knows it and unknown when it does not. Several rules for one
+//! call are tried in order; when none fits, the call is refused. Conditions compare all 64 bits of an argument, also
+//! where the kernel looks at 32: a filter that looked at half of it has been walked around before (CVE-2019-10063).
+
+/// What happens to a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// The kernel makes it.
+    Allow,
+    /// It fails with this errno and nobody is told: libraries try it and live without.
+    Quiet(i32),
+    /// It fails with EPERM and the monitor is told its name.
+    Refuse,
+}
+
+/// What must hold for an argument.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// It is one of these.
+    OneOf(u8, &'static [u64]),
+    /// Without these bits, it is one of these.
+    MaskedOneOf(u8, u64, &'static [u64]),
+    /// None of these bits is set.
+    Clear(u8, u64),
+}
+
+/// One rule.
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// Names as in the kernel's tables; one that an architecture does not have does not matter there.
+    pub calls: &'static [&'static str],
+    /// All of them must hold.
+    pub when: &'static [Condition],
+    /// What happens then.
+    pub action: Action,
+    /// Why.
+    pub reason: &'static str,
+}
+
+const fn allow(reason: &'static str, calls: &'static [&'static str]) -> Rule {
+    Rule { calls, when: &[], action: Action::Allow, reason }
+}
+
+const fn when(
+    reason: &'static str,
+    calls: &'static [&'static str],
+    when: &'static [Condition],
+    action: Action,
+) -> Rule {
+    Rule { calls, when, action, reason }
+}
+
+const fn quiet(reason: &'static str, calls: &'static [&'static str], errno: i32) -> Rule {
+    Rule { calls, when: &[], action: Action::Quiet(errno), reason }
+}
+
+/// `CLONE_NEWTIME`, `NEWNS`, `NEWCGROUP`, `NEWUTS`, `NEWIPC`, `NEWUSER`, `NEWPID`, `NEWNET`.
+const NEW_NAMESPACES: u64 = 0x7E02_0080;
+const AF_UNIX: u64 = 1;
+const AF_INET: u64 = 2;
+const AF_INET6: u64 = 10;
+const AF_NETLINK: u64 = 16;
+/// `SOCK_STREAM`, `SOCK_DGRAM`, `SOCK_SEQPACKET`: not `SOCK_RAW`.
+const SOCKET_TYPES: &[u64] = &[1, 2, 5];
+/// `SOCK_CLOEXEC` and `SOCK_NONBLOCK`.
+const SOCKET_FLAGS: u64 = 0x8_0800;
+/// Permission bits of a mode; what is left is the file's type.
+const PERMISSIONS: u64 = 0o7777;
+/// Regular file (also as 0), FIFO, socket: not devices.
+const NODE_TYPES: &[u64] = &[0, 0o100_000, 0o010_000, 0o140_000];
+
+/// The table.
+pub const RULES: &[Rule] = &[
+    allow(
+        "reading and writing open files",
+        &[
+            "read",
+            "write",
+            "readv",
+            "writev",
+            "pread64",
+            "pwrite64",
+            "preadv",
+            "pwritev",
+            "preadv2",
+            "pwritev2",
+            "lseek",
+            "sendfile",
+            "copy_file_range",
+            "close",
+            "close_range",
+            "fsync",
+            "fdatasync",
+            "sync_file_range",
+            "syncfs",
+            "ftruncate",
+            "truncate",
+            "fallocate",
+            "fadvise64",
+            "readahead",
+            "flock",
+        ],
+    ),
+    allow(
+        "opening, naming and describing files; mounts decide what there is",
+        &[
+            "open",
+            "openat",
+            "openat2",
+            "creat",
+            "access",
+            "faccessat",
+            "faccessat2",
+            "stat",
+            "lstat",
+            "fstat",
+            "newfstatat",
+            "statx",
+            "statfs",
+            "fstatfs",
+            "getcwd",
+            "chdir",
+            "fchdir",
+            "getdents",
+            "getdents64",
+            "mkdir",
+            "mkdirat",
+            "rmdir",
+            "rename",
+            "renameat",
+            "renameat2",
+            "unlink",
+            "unlinkat",
+            "link",
+            "linkat",
+            "symlink",
+            "symlinkat",
+            "readlink",
+            "readlinkat",
+            "chmod",
+            "fchmod",
+            "fchmodat",
+            "fchmodat2",
+            "chown",
+            "fchown",
+            "lchown",
+            "fchownat",
+            "umask",
+            "utime",
+            "utimes",
+            "futimesat",
+            "utimensat",
+            "getxattr",
+            "lgetxattr",
+            "fgetxattr",
+            "listxattr",
+            "llistxattr",
+            "flistxattr",
+            "setxattr",
+            "lsetxattr",
+            "fsetxattr",
+            "removexattr",
+            "lremovexattr",
+            "fremovexattr",
+            "sync",
+        ],
+    ),
+    when(
+        "FIFOs and sockets in the writable folders; devices would need a capability anyway",
+        &["mknod"],
+        &[Condition::MaskedOneOf(1, PERMISSIONS, NODE_TYPES)],
+        Action::Allow,
+    ),
+    when(
+        "the same with a folder's descriptor",
+        &["mknodat"],
+        &[Condition::MaskedOneOf(2, PERMISSIONS, NODE_TYPES)],
+        Action::Allow,
+    ),
+    allow(
+        "descriptors, pipes and waiting on them",
+        &[
+            "dup",
+            "dup2",
+            "dup3",
+            "fcntl",
+            "pipe",
+            "pipe2",
+            "poll",
+            "ppoll",
+            "select",
+            "pselect6",
+            "epoll_create",
+            "epoll_create1",
+            "epoll_ctl",
+            "epoll_wait",
+            "epoll_pwait",
+            "epoll_pwait2",
+            "eventfd",
+            "eventfd2",
+            "signalfd",
+            "signalfd4",
+            "timerfd_create",
+            "timerfd_settime",
+            "timerfd_gettime",
+            "inotify_init",
+            "inotify_init1",
+            "inotify_add_watch",
+            "inotify_rm_watch",
+            "memfd_create",
+        ],
+    ),
+    when(
+        "what isatty, select and subprocess ask of a descriptor",
+        &["ioctl"],
+        // TCGETS, TCGETS2, TIOCGWINSZ, TIOCGPGRP, FIONREAD, FIONBIO, FIONCLEX, FIOCLEX, FIOASYNC
+        &[Condition::OneOf(1, &[0x5401, 0x802C_542A, 0x5413, 0x540F, 0x541B, 0x5421, 0x5450, 0x5451, 0x5452])],
+        Action::Allow,
+    ),
+    when(
+        "typing into a terminal (CVE-2017-5226, CVE-2023-28100) and its line discipline",
+        &["ioctl"],
+        &[Condition::OneOf(1, &[0x5412, 0x541C, 0x5423])],
+        Action::Refuse,
+    ),
+    quiet("any other request: what a descriptor says that does not know it", &["ioctl"], libc::ENOTTY),
+    allow(
+        "memory",
+        &[
+            "mmap",
+            "munmap",
+            "mremap",
+            "mprotect",
+            "pkey_mprotect",
+            "pkey_alloc",
+            "pkey_free",
+            "madvise",
+            "mincore",
+            "msync",
+            "mlock",
+            "mlock2",
+            "munlock",
+            "mlockall",
+            "munlockall",
+            "brk",
+            "membarrier",
+            "map_shadow_stack",
+            "mseal",
+            "riscv_hwprobe",
+        ],
+    ),
+    quiet(
+        "OpenBLAS and libnuma try to place memory and live without; a kill here broke others",
+        &["mbind", "set_mempolicy", "get_mempolicy", "set_mempolicy_home_node"],
+        libc::EPERM,
+    ),
+    allow(
+        "programs, processes and threads of the sandbox's own pid namespace",
+        &[
+            "execve",
+            "execveat",
+            "exit",
+            "exit_group",
+            "fork",
+            "vfork",
+            "wait4",
+            "waitid",
+            "kill",
+            "tkill",
+            "tgkill",
+            "rt_sigqueueinfo",
+            "rt_tgsigqueueinfo",
+            "pidfd_open",
+            "pidfd_send_signal",
+            "set_tid_address",
+            "gettid",
+            "getpid",
+            "getppid",
+            "getpgid",
+            "getpgrp",
+            "setpgid",
+            "getsid",
+            "setsid",
+            "rseq",
+            "get_robust_list",
+            "set_robust_list",
+            "futex",
+            "futex_waitv",
+            "futex_wake",
+            "futex_wait",
+            "futex_requeue",
+            "restart_syscall",
+        ],
+    ),
+    when(
+        "processes and threads, but no new namespaces",
+        &["clone"],
+        &[Condition::Clear(0, NEW_NAMESPACES)],
+        Action::Allow,
+    ),
+    quiet(
+        "its flags are behind a pointer, where no filter sees them; glibc falls back to clone on ENOSYS, not on EPERM",
+        &["clone3"],
+        libc::ENOSYS,
+    ),
+    allow(
+        "signals and timers",
+        &[
+            "rt_sigaction",
+            "rt_sigprocmask",
+            "rt_sigreturn",
+            "rt_sigpending",
+            "rt_sigsuspend",
+            "rt_sigtimedwait",
+            "sigaltstack",
+            "pause",
+            "alarm",
+            "setitimer",
+            "getitimer",
+            "timer_create",
+            "timer_settime",
+            "timer_gettime",
+            "timer_getoverrun",
+            "timer_delete",
+            "nanosleep",
+            "clock_nanosleep",
+        ],
+    ),
+    allow("time", &["clock_gettime", "clock_getres", "gettimeofday", "time", "times"]),
+    allow(
+        "scheduling of its own threads, within its CPU share",
+        &[
+            "sched_yield",
+            "sched_getaffinity",
+            "sched_setaffinity",
+            "sched_getparam",
+            "sched_getscheduler",
+            "sched_get_priority_max",
+            "sched_get_priority_min",
+            "sched_rr_get_interval",
+            "sched_getattr",
+            "getpriority",
+            "setpriority",
+            "getcpu",
+            "ioprio_get",
+        ],
+    ),
+    quiet(
+        "real-time scheduling and I/O priority: thread pools try and live without",
+        &["sched_setparam", "sched_setscheduler", "sched_setattr", "ioprio_set"],
+        libc::EPERM,
+    ),
+    allow(
+        "who and where it is",
+        &[
+            "getuid",
+            "geteuid",
+            "getgid",
+            "getegid",
+            "getresuid",
+            "getresgid",
+            "getgroups",
+            "capget",
+            "uname",
+            "sysinfo",
+            "getrandom",
+            "getrusage",
+            "getrlimit",
+            "setrlimit",
+        ],
+    ),
+    when("its own limits", &["prlimit64"], &[Condition::OneOf(0, &[0])], Action::Allow),
+    when(
+        "names of threads, signal at the parent's death, its own dumpable flag, questions",
+        &["prctl"],
+        // SET/GET_PDEATHSIG, GET/SET_DUMPABLE, SET/GET_NAME, GET_SECCOMP, CAPBSET_READ, GET_SECUREBITS,
+        // SET/GET_TIMERSLACK, SET/GET_CHILD_SUBREAPER, SET/GET_NO_NEW_PRIVS, GET_TID_ADDRESS, SET/GET_THP_DISABLE,
+        // SET_VMA
+        &[Condition::OneOf(0, &[1, 2, 3, 4, 15, 16, 21, 23, 27, 29, 30, 36, 37, 38, 39, 40, 41, 42, 0x5356_4D41])],
+        Action::Allow,
+    ),
+    when(
+        "PR_SET_SECCOMP, PR_SET_SECUREBITS, PR_SET_MM, PR_CAP_AMBIENT, PR_SET_PTRACER",
+        &["prctl"],
+        &[Condition::OneOf(0, &[22, 28, 35, 47, 0x5961_6D61])],
+        Action::Refuse,
+    ),
+    quiet("any other option: what an older kernel says", &["prctl"], libc::EINVAL),
+    when(
+        "thread-local storage; permission for large registers, which oneDNN and OpenBLAS ask for",
+        &["arch_prctl"],
+        // SET_GS, SET_FS, GET_FS, GET_GS, GET/REQ_XCOMP_*, CET status
+        &[Condition::OneOf(0, &[0x1001, 0x1002, 0x1003, 0x1004, 0x1021, 0x1022, 0x1023, 0x1024, 0x1025, 0x3001])],
+        Action::Allow,
+    ),
+    quiet("any other: what an older kernel says", &["arch_prctl"], libc::EINVAL),
+    when(
+        "which personality: asking, and the default one",
+        &["personality"],
+        &[Condition::OneOf(0, &[0, 0xFFFF_FFFF])],
+        Action::Allow,
+    ),
+    when(
+        "sockets within the sandbox: its own loopback and its own folders",
+        &["socket"],
+        &[Condition::OneOf(0, &[AF_UNIX, AF_INET, AF_INET6]), Condition::MaskedOneOf(1, SOCKET_FLAGS, SOCKET_TYPES)],
+        Action::Allow,
+    ),
+    when(
+        "getaddrinfo and psutil ask the kernel for interfaces and live without",
+        &["socket"],
+        &[Condition::OneOf(0, &[AF_NETLINK])],
+        Action::Quiet(libc::EAFNOSUPPORT),
+    ),
+    when("multiprocessing and asyncio", &["socketpair"], &[Condition::OneOf(0, &[AF_UNIX])], Action::Allow),
+    allow(
+        "using sockets",
+        &[
+            "bind",
+            "listen",
+            "accept",
+            "accept4",
+            "connect",
+            "shutdown",
+            "getsockname",
+            "getpeername",
+            "getsockopt",
+            "setsockopt",
+            "sendto",
+            "recvfrom",
+            "sendmsg",
+            "recvmsg",
+            "sendmmsg",
+            "recvmmsg",
+        ],
+    ),
+    quiet(
+        "self-sandboxing and newer questions about mounts: as on a kernel without them",
+        &[
+            "landlock_create_ruleset",
+            "landlock_add_rule",
+            "landlock_restrict_self",
+            "statmount",
+            "listmount",
+            "cachestat",
+            "remap_file_pages",
+            "rseq_slice_yield",
+        ],
+        libc::ENOSYS,
+    ),
+    quiet("the engine's own probe that the filter is in force", &["vhangup"], libc::EPERM),
+];

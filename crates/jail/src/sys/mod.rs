@@ -1,0 +1,9 @@
+//! The only files of the workspace with `unsafe`: kernel calls that `rustix` does not offer, each behind a safe
+//! function. Raw descriptors never leave this folder.
+
+pub(crate) mod clone;
+pub(crate) mod descriptors;
+pub(crate) mod interface;
+pub(crate) mod loop_device;
+pub(crate) mod mount_attributes;
+pub(crate) mod notify;

@@ -1,0 +1,350 @@
+//! The backend: engines by environment, cgroups, disks, and the launch of one sandbox.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    io,
+    os::fd::OwnedFd,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use aevatar_sandbox_contract::{
+    DEFAULT_LIMITS, ErrorCode, ExecutionPlan, IsolationReport, IsolationTier, PythonEnvironment, RunningSandbox, SandboxBackend, SandboxError,
+};
+use aevatar_sandbox_jail::{
+    Engine, LaunchFds,
+    cgroup::{CgroupError, CgroupHost, CgroupInstance, CgroupLimits, SandboxCgroup},
+    disk::{DiskError, DiskImages},
+    spec::{EngineSpec, Identity, ScratchBacking},
+};
+use rustix::{
+    fs::{MemfdFlags, Mode, OFlags, memfd_create},
+    pipe::{PipeFlags, pipe_with},
+};
+
+use crate::{
+    layout,
+    plan::{HostAbilities, SandboxPlan, plan},
+    sandbox::LocalSandbox,
+    setup::{self, Layers, choose_identity},
+};
+
+/// How the local backend works.
+#[derive(Clone, Debug)]
+pub struct LocalBackendOptions {
+    /// How much isolation is asked for.
+    pub tier: IsolationTier,
+    /// Where empty disk images are kept: a folder on a disk, private to this user.
+    pub state_folder: PathBuf,
+}
+
+/// Sandboxes of this host's own kernel.
+///
+/// One engine per Python environment; it ends, with every sandbox in it, when this is dropped or the process dies.
+#[derive(Debug)]
+pub struct LocalBackend(Arc<Host>);
+
+#[derive(Debug)]
+struct Host {
+    tier: IsolationTier,
+    identity: Identity,
+    disks: Result<DiskImages, String>,
+    uids: Arc<UidSlots>,
+    /// Before `cgroups`, so that they are dropped, and every process is dead, when those are removed.
+    engines: Mutex<HashMap<String, Arc<Mutex<Option<Arc<Engine>>>>>>,
+    cgroups: Result<CgroupInstance, CgroupError>,
+}
+
+impl LocalBackend {
+    /// A backend for this host. Makes its cgroups, and removes what dead servers left.
+    pub fn new(options: LocalBackendOptions) -> Self {
+        let identity = choose_identity();
+        let disks = match identity {
+            Identity::Range { .. } => {
+                DiskImages::new(options.state_folder.join("disks")).map_err(|error| error.to_string())
+            }
+            Identity::Own { .. } => Err("only root may mount a disk image".to_owned()),
+        };
+        Self(Arc::new(Host {
+            tier: options.tier,
+            identity,
+            disks,
+            uids: Arc::new(UidSlots::new(identity)),
+            engines: Mutex::default(),
+            cgroups: CgroupHost::detect().and_then(|host| CgroupInstance::create(&host)),
+        }))
+    }
+
+    /// Tries every layer of this host without running a program: makes an engine with an empty root, a cgroup with
+    /// limits and a disk, and removes them. Blocks for milliseconds.
+    ///
+    /// # Errors
+    /// No sandbox of any tier can be made here.
+    pub fn probe(&self) -> Result<IsolationReport, SandboxError> {
+        self.0.probe()
+    }
+
+    /// Pids of the engines' keepers, for tests that kill them.
+    pub fn keeper_pids(&self) -> Vec<u32> {
+        let engines: Vec<_> = lock(&self.0.engines).values().cloned().collect();
+        engines.iter().filter_map(|slot| lock(slot).as_ref().map(|engine| engine.keeper_pid())).collect()
+    }
+}
+
+#[async_trait::async_trait]
+impl SandboxBackend for LocalBackend {
+    async fn launch(&self, plan: &ExecutionPlan) -> Result<Box<dyn RunningSandbox>, SandboxError> {
+        let host = Arc::clone(&self.0);
+        let plan = plan.clone();
+        let launched = tokio::task::spawn_blocking(move || host.launch(&plan)).await;
+        let parts = launched.map_err(|error| failed("launch a sandbox", io::Error::other(error)))??;
+        LocalSandbox::new(parts)
+            .map(|sandbox| Box::new(sandbox) as Box<dyn RunningSandbox>)
+            .map_err(|error| failed("watch a sandbox", error))
+    }
+
+    async fn shutdown(&self) {
+        let host = Arc::clone(&self.0);
+        let ended = tokio::task::spawn_blocking(move || lock(&host.engines).clear()).await;
+        // A panic in there was reported by the runtime already; dropping the backend ends the engines all the same.
+        drop(ended);
+    }
+}
+
+/// A launched sandbox with the server's ends of everything.
+#[derive(Debug)]
+pub(crate) struct LaunchedParts {
+    /// Keeps the engine alive.
+    pub(crate) engine: Arc<Engine>,
+    pub(crate) handle: aevatar_sandbox_jail::SandboxHandle,
+    pub(crate) cgroup: Option<SandboxCgroup>,
+    pub(crate) oom_event: Option<OwnedFd>,
+    pub(crate) stdin: OwnedFd,
+    pub(crate) stdout: OwnedFd,
+    pub(crate) stderr: OwnedFd,
+    pub(crate) report: OwnedFd,
+    pub(crate) uid: UidSlot,
+    pub(crate) limits: aevatar_sandbox_contract::ResourceLimits,
+    pub(crate) isolation: aevatar_sandbox_contract::IsolationReport,
+}
+
+impl Host {
+    fn probe(&self) -> Result<IsolationReport, SandboxError> {
+        let spec = EngineSpec { root: Vec::new(), identity: self.identity };
+        let cgroups = self.cgroups.as_ref();
+        let engine =
+            Engine::start(&spec, cgroups.ok()).map_err(|error| setup::engine_failed(error, self.identity))?;
+        let limits = DEFAULT_LIMITS;
+        let tried = cgroups.ok().map(|instance| {
+            let cgroup_limits = CgroupLimits { millicores: 100, memory: limits.memory_limit.bytes(), pids: 64 };
+            SandboxCgroup::create(instance, "probe", cgroup_limits).map(|cgroup| cgroup.remove_now())
+        });
+        let tried = match &tried {
+            Some(Err(error)) => Err(error),
+            _ => cgroups.map(|_| ()),
+        };
+        let disk = self.disks.as_ref().map_err(Clone::clone).and_then(|disks| {
+            let (bytes, inodes) = (limits.disk_limit.bytes(), limits.inode_limit);
+            disks.create(bytes, inodes, self.identity.host_uid(1)).map_err(|error| error.to_string())
+        });
+        let scratch = match &disk {
+            Ok(_) => ScratchBacking::Mount,
+            Err(_) => ScratchBacking::Tmpfs { bytes: limits.memory_limit.bytes() / 2, inodes: limits.inode_limit },
+        };
+        Ok(Layers {
+            tier: self.tier,
+            identity: self.identity,
+            engine: engine.report(),
+            cgroups: tried,
+            scratch,
+            limits: &limits,
+            no_disk: disk.err(),
+        }
+        .report())
+    }
+
+    /// Everything up to the message that launches the sandbox. Blocks for milliseconds.
+    fn launch(&self, execution: &ExecutionPlan) -> Result<LaunchedParts, SandboxError> {
+        let cgroups = self.cgroups.as_ref();
+        if let (Err(error), IsolationTier::Default) = (cgroups, self.tier) {
+            return Err(setup::no_cgroups(error));
+        }
+        let engine = self.engine(&execution.environment)?;
+        let report = engine.report();
+        if let (Some(failure), IsolationTier::Default) = (&report.proc_failure, self.tier) {
+            return Err(setup::no_proc(failure));
+        }
+
+        let uid = self.uids.take()?;
+        let abilities = HostAbilities {
+            tier: self.tier,
+            identity: self.identity,
+            disk_images: self.disks.is_ok(),
+            proc: report.proc_failure.is_none(),
+            landlock: report.landlock_abi > 0,
+        };
+        let (sandbox, scratch, no_disk) = self.plan_with_disk(execution, abilities, &uid)?;
+
+        let cgroup = cgroups
+            .ok()
+            .map(|instance| SandboxCgroup::create(instance, &execution.id.to_string(), sandbox.cgroup))
+            .transpose()
+            .map_err(cgroup_failed)?;
+        let joins = cgroup.as_ref().map(SandboxCgroup::join_files).transpose().map_err(cgroup_failed)?;
+        let oom_event =
+            cgroup.as_ref().map(SandboxCgroup::oom_event).transpose().map_err(cgroup_failed)?.flatten();
+
+        let isolation = Layers {
+            tier: self.tier,
+            identity: self.identity,
+            engine: report,
+            cgroups: cgroups.map(|_| ()),
+            scratch: sandbox.spec.scratch,
+            limits: &sandbox.limits,
+            no_disk,
+        }
+        .report();
+
+        let make_pipe = || pipe_with(PipeFlags::CLOEXEC).map_err(|errno| failed("make a pipe", errno.into()));
+        let (stdin, stdin_ours) = make_pipe()?;
+        let (stdout_ours, stdout) = make_pipe()?;
+        let (stderr_ours, stderr) = make_pipe()?;
+        let (report_ours, report) = make_pipe()?;
+        let program = program_file(&execution.code).map_err(|error| failed("hand over the program", error))?;
+        let (handle, events) = Engine::events().map_err(|error| failed("make a socket", error))?;
+        let fds = LaunchFds {
+            events,
+            program,
+            stdin,
+            stdout,
+            stderr,
+            report,
+            cgroups: joins.unwrap_or_default(),
+            scratch,
+        };
+        engine
+            .launch(sandbox.spec, &fds)
+            .map_err(|error| failed("reach the sandbox engine", io::Error::other(error)))?;
+        Ok(LaunchedParts {
+            engine,
+            handle,
+            cgroup,
+            oom_event,
+            stdin: stdin_ours,
+            stdout: stdout_ours,
+            stderr: stderr_ours,
+            report: report_ours,
+            uid,
+            limits: sandbox.limits,
+            isolation,
+        })
+    }
+
+    /// The plan, and the disk it asks for. A host that turns out to give no disk is planned for again without; a host
+    /// whose disk is full is an error.
+    fn plan_with_disk(
+        &self,
+        execution: &ExecutionPlan,
+        abilities: HostAbilities,
+        uid: &UidSlot,
+    ) -> Result<(SandboxPlan, Option<OwnedFd>, Option<String>), SandboxError> {
+        let sandbox = plan(execution, abilities, uid.slot)?;
+        let disks = match (&self.disks, sandbox.spec.scratch) {
+            (Ok(disks), ScratchBacking::Mount) => disks,
+            (Ok(_), ScratchBacking::Tmpfs { .. }) => return Ok((sandbox, None, None)),
+            (Err(reason), _) => return Ok((sandbox, None, Some(reason.clone()))),
+        };
+        let limits = &sandbox.limits;
+        match disks.create(limits.disk_limit.bytes(), limits.inode_limit, self.identity.host_uid(uid.slot)) {
+            Ok(mount) => Ok((sandbox, Some(mount), None)),
+            Err(error @ DiskError::HostFull { .. }) => {
+                Err(SandboxError::new(ErrorCode::LimitNotEnforceable, error.to_string())
+                    .with_hint("free some space, or ask for a smaller disk limit"))
+            }
+            Err(error) => {
+                let without = HostAbilities { disk_images: false, ..abilities };
+                Ok((plan(execution, without, uid.slot)?, None, Some(error.to_string())))
+            }
+        }
+    }
+
+    /// The engine of an environment, started on first use and again after its death.
+    fn engine(&self, environment: &PythonEnvironment) -> Result<Arc<Engine>, SandboxError> {
+        // Two locks: starting one environment's engine must not hold up another's.
+        let slot = Arc::clone(lock(&self.engines).entry(environment.key.clone()).or_default());
+        let mut slot = lock(&slot);
+        if let Some(engine) = slot.as_ref().filter(|engine| !engine.has_ended()) {
+            return Ok(Arc::clone(engine));
+        }
+        let spec = EngineSpec { root: layout::root(environment), identity: self.identity };
+        let engine = Engine::start(&spec, self.cgroups.as_ref().ok())
+            .map_err(|error| setup::engine_failed(error, self.identity))?;
+        Ok(Arc::clone(slot.insert(Arc::new(engine))))
+    }
+}
+
+/// The ids of the engine's range that are in use.
+#[derive(Debug)]
+pub(crate) struct UidSlots {
+    identity: Identity,
+    taken: Mutex<(u32, BTreeSet<u32>)>,
+}
+
+/// An id that is in use until this is dropped.
+#[derive(Debug)]
+pub(crate) struct UidSlot {
+    slot: u32,
+    slots: Arc<UidSlots>,
+}
+
+impl UidSlots {
+    const fn new(identity: Identity) -> Self {
+        Self { identity, taken: Mutex::new((0, BTreeSet::new())) }
+    }
+
+    /// The next id that is free: one that was just given back comes last.
+    fn take(self: &Arc<Self>) -> Result<UidSlot, SandboxError> {
+        if matches!(self.identity, Identity::Own { .. }) {
+            return Ok(UidSlot { slot: 0, slots: Arc::clone(self) });
+        }
+        let mut taken = lock(&self.taken);
+        for _candidate in 1..Identity::RANGE {
+            let next = taken.0 % (Identity::RANGE - 1) + 1;
+            taken.0 = next;
+            if taken.1.insert(next) {
+                return Ok(UidSlot { slot: next, slots: Arc::clone(self) });
+            }
+        }
+        Err(SandboxError::new(ErrorCode::SandboxFailure, "more than 65535 sandboxes run at once"))
+    }
+}
+
+impl Drop for UidSlot {
+    fn drop(&mut self) {
+        lock(&self.slots.taken).1.remove(&self.slot);
+    }
+}
+
+/// The program as a file without a name, which init can read at its own pace.
+fn program_file(code: &[u8]) -> io::Result<OwnedFd> {
+    let memory = memfd_create("program", MemfdFlags::CLOEXEC)?;
+    // A second, read-only description: the sandbox's init must not be able to change what the server holds.
+    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&memory));
+    let reader = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    std::io::Write::write_all(&mut std::fs::File::from(memory), code)?;
+    Ok(reader)
+}
+
+fn cgroup_failed(error: CgroupError) -> SandboxError {
+    let hint = error.hint();
+    failed("limit a sandbox", io::Error::other(error)).with_hint(hint)
+}
+
+pub(crate) fn failed(what: &str, error: io::Error) -> SandboxError {
+    SandboxError::new(ErrorCode::SandboxFailure, format!("could not {what}: {error}")).with_source(error)
+}
+
+/// No code here panics while it holds a lock, and what is behind them is consistent between any two statements.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,108 @@
+//! What a sandbox looks like from inside: the read-only root for one Python environment.
+
+use std::path::{Path, PathBuf};
+
+use aevatar_sandbox_contract::PythonEnvironment;
+use aevatar_sandbox_jail::spec::{MemoryDevice, RootEntry};
+
+/// Where the program's source is, and what `__file__` says.
+pub(crate) const PROGRAM: &str = "/work/main.py";
+/// The interpreter as a program sees it: `sys.executable`.
+pub(crate) const PYTHON: &str = "/opt/python/bin/python";
+/// Where matplotlib keeps its cache: writable, and empty but for the font list.
+pub(crate) const MATPLOTLIB_CACHE: &str = "/tmp/.matplotlib";
+pub(crate) const MATPLOTLIB_CONFIGURATION: &str = "/opt/python/share/matplotlibrc";
+
+const PREFIX: &str = "/opt/python";
+const RUNTIME: &str = include_str!("../guest/_sandbox_runtime.py");
+
+const PASSWD: &str = "root:x:0:0:root:/:/sbin/nologin\nsandbox:x:1000:1000:sandbox:/tmp:/sbin/nologin\n";
+const GROUP: &str = "root:x:0:\nsandbox:x:1000:\n";
+const HOSTS: &str = "127.0.0.1\tlocalhost sandbox\n::1\tlocalhost\n";
+const NSSWITCH: &str = "passwd: files\ngroup: files\nhosts: files\n";
+
+/// The root, parents before children.
+///
+/// The interpreter keeps its path on the host, because some builds carry it in their binaries. Around it stands a
+/// virtual environment at `/opt/python`, which is what `sys.prefix` and `sys.executable` name.
+pub(crate) fn root(environment: &PythonEnvironment) -> Vec<RootEntry> {
+    let mut entries = vec![
+        file("/etc/passwd", PASSWD),
+        file("/etc/group", GROUP),
+        file("/etc/hosts", HOSTS),
+        file("/etc/nsswitch.conf", NSSWITCH),
+        symlink("/dev/fd", "/proc/self/fd"),
+        symlink("/dev/stdin", "/proc/self/fd/0"),
+        symlink("/dev/stdout", "/proc/self/fd/1"),
+        symlink("/dev/stderr", "/proc/self/fd/2"),
+        symlink("/var/tmp", "/tmp"),
+    ];
+    entries.extend(MemoryDevice::ALL.map(RootEntry::Device));
+    entries.push(bind(&environment.interpreter, &environment.interpreter));
+    entries.extend(environment.standard_library.iter().map(|path| bind(path, path)));
+    entries.extend(environment.hidden.iter().cloned().map(RootEntry::Cover));
+    entries.extend(environment.libraries.iter().map(|(name, source)| bind(source, name)));
+    if environment.needs_loader_cache {
+        entries.push(bind("/etc/ld.so.cache", "/etc/ld.so.cache"));
+    }
+    entries.extend(environment.data.iter().chain(&environment.fonts).map(|path| bind(path, path)));
+    entries.extend(python(environment));
+    entries
+}
+
+/// The virtual environment.
+fn python(environment: &PythonEnvironment) -> Vec<RootEntry> {
+    let version = environment.python;
+    let minor = format!("python{}.{}", version.major, version.minor);
+    let home = environment.interpreter.parent().unwrap_or(Path::new("/")).display();
+    let site = Path::new(PREFIX).join("lib").join(&minor).join("site-packages");
+    let bin = Path::new(PREFIX).join("bin");
+    let mut entries = vec![
+        file(
+            Path::new(PREFIX).join("pyvenv.cfg"),
+            format!("home = {home}\ninclude-system-site-packages = false\nversion = {version}\n"),
+        ),
+        file(site.join("sandbox.pth"), "import _sandbox_runtime\n"),
+        file(site.join("_sandbox_runtime.py"), RUNTIME),
+        bind(&environment.packages, Path::new(PREFIX).join("packages")),
+        file(MATPLOTLIB_CONFIGURATION, matplotlib_configuration(&environment.font_fallbacks)),
+    ];
+    entries.extend(
+        ["python", "python3", minor.as_str()].map(|name| symlink(bin.join(name), &environment.interpreter)),
+    );
+    entries.extend(environment.font_list.iter().map(|(name, source)| bind(source, font_list(name))));
+    entries
+}
+
+/// Where matplotlib's font list is in the root.
+fn font_list(name: &str) -> PathBuf {
+    Path::new(PREFIX).join("share").join(name)
+}
+
+/// Links in the writable folders: where, and to what.
+pub(crate) fn scratch_links(environment: &PythonEnvironment) -> Vec<(PathBuf, PathBuf)> {
+    environment
+        .font_list
+        .iter()
+        .map(|(name, _)| (Path::new(MATPLOTLIB_CACHE).join(name), font_list(name)))
+        .collect()
+}
+
+/// matplotlib falls back glyph by glyph over the families listed here; `sans-serif` keeps meaning what the program
+/// says it means.
+fn matplotlib_configuration(fallbacks: &[String]) -> String {
+    let families: Vec<&str> = ["sans-serif"].into_iter().chain(fallbacks.iter().map(String::as_str)).collect();
+    format!("backend: Agg\nfont.family: {}\n", families.join(", "))
+}
+
+fn file(path: impl Into<PathBuf>, content: impl Into<Vec<u8>>) -> RootEntry {
+    RootEntry::File(path.into(), content.into())
+}
+
+fn symlink(path: impl Into<PathBuf>, destination: impl Into<PathBuf>) -> RootEntry {
+    RootEntry::Symlink(path.into(), destination.into())
+}
+
+fn bind(source: impl Into<PathBuf>, target: impl Into<PathBuf>) -> RootEntry {
+    RootEntry::Bind { source: source.into(), target: target.into() }
+}

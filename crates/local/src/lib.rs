@@ -1,0 +1,9 @@
+//! The jail as a backend: sandboxes of this host's own kernel.
+
+mod backend;
+mod layout;
+mod plan;
+mod sandbox;
+mod setup;
+
+pub use backend::{LocalBackend, LocalBackendOptions};

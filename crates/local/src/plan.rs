@@ -1,0 +1,145 @@
+//! From an execution plan to a sandbox: pure, so that what a host will do can be read and tested without doing it.
+
+use std::collections::BTreeMap;
+
+use aevatar_sandbox_contract::{ErrorCode, ExecutionPlan, IsolationTier, ResourceLimits, SandboxError};
+use aevatar_sandbox_jail::{
+    cgroup::CgroupLimits,
+    disk::MIN_IMAGE,
+    spec::{Identity, ProcessLimit, SandboxSpec, ScratchBacking},
+};
+
+use crate::layout::{MATPLOTLIB_CACHE, MATPLOTLIB_CONFIGURATION, PROGRAM, PYTHON, scratch_links};
+
+/// What this host can give, as far as a plan depends on it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct HostAbilities {
+    pub(crate) tier: IsolationTier,
+    pub(crate) identity: Identity,
+    pub(crate) disk_images: bool,
+    pub(crate) proc: bool,
+    pub(crate) landlock: bool,
+}
+
+/// A sandbox, ready to be made.
+#[derive(Clone, Debug)]
+pub(crate) struct SandboxPlan {
+    pub(crate) spec: SandboxSpec,
+    pub(crate) cgroup: CgroupLimits,
+    /// The limits that will be in force.
+    pub(crate) limits: ResourceLimits,
+}
+
+/// Descriptors that a program may hold open.
+const OPEN_FILES: u64 = 1024;
+/// Memory that a program may lock: what most distributions give.
+const LOCKED_MEMORY: u64 = 64 * 1024;
+/// Seconds by which the kernel's own CPU limit of one process is later than the supervisor's of all.
+const CPU_GRACE: u64 = 2;
+
+/// Decides everything about a sandbox.
+///
+/// # Errors
+/// A limit that this host cannot give in this tier.
+pub(crate) fn plan(
+    execution: &ExecutionPlan,
+    host: HostAbilities,
+    uid_slot: u32,
+) -> Result<SandboxPlan, SandboxError> {
+    let (scratch, limits) = scratch(execution, host)?;
+    let mut process_limits = vec![
+        (ProcessLimit::CoreSize, 0),
+        (ProcessLimit::FileSize, limits.disk_limit.bytes()),
+        (ProcessLimit::OpenFiles, OPEN_FILES),
+        (ProcessLimit::LockedMemory, LOCKED_MEMORY),
+        (ProcessLimit::MessageQueues, 0),
+    ];
+    if let Some(cpu_time) = limits.cpu_time {
+        process_limits.push((ProcessLimit::CpuSeconds, cpu_time.as_secs() + CPU_GRACE));
+    }
+    // Counted per uid: with a shared one, sandboxes would starve each other.
+    if matches!(host.identity, Identity::Range { .. }) {
+        process_limits.push((ProcessLimit::Processes, u64::from(limits.process_limit) + 1));
+    }
+    let argv =
+        [PYTHON, PROGRAM].map(str::to_owned).into_iter().chain(execution.args.iter().cloned()).collect();
+    Ok(SandboxPlan {
+        spec: SandboxSpec {
+            argv,
+            env: environment_variables(execution, &limits).into_iter().collect(),
+            uid_slot,
+            scratch,
+            scratch_links: scratch_links(&execution.environment),
+            program_path: PROGRAM.into(),
+            process_limits,
+            proc: host.proc,
+            landlock: host.landlock,
+        },
+        cgroup: CgroupLimits {
+            millicores: limits.cpu_limit.millicores(),
+            memory: limits.memory_limit.bytes(),
+            // Init counts too, and is not the program's.
+            pids: limits.process_limit.saturating_add(1),
+        },
+        limits,
+    })
+}
+
+/// Where the writable folders are, and the limits with the disk limit that follows from it.
+///
+/// An image on disk can be larger than the memory limit. A tmpfs cannot: its pages are the program's memory, so half
+/// of the limit is left to the program itself, and "no space left" comes before "out of memory".
+fn scratch(
+    execution: &ExecutionPlan,
+    host: HostAbilities,
+) -> Result<(ScratchBacking, ResourceLimits), SandboxError> {
+    let mut limits = execution.limits.clone();
+    if host.disk_images && limits.disk_limit.bytes() >= MIN_IMAGE {
+        return Ok((ScratchBacking::Mount, limits));
+    }
+    let largest = (limits.memory_limit.bytes() / 2).max(1);
+    if limits.disk_limit.bytes() > largest {
+        if !execution.disk_limit_is_default && host.tier == IsolationTier::Default {
+            return Err(SandboxError::new(
+                ErrorCode::LimitNotEnforceable,
+                format!(
+                    "a disk limit of {} cannot be given with a memory limit of {}: without root the writable folders are in memory",
+                    limits.disk_limit, limits.memory_limit
+                ),
+            )
+            .with_hint(format!(
+                "ask for a disk limit of at most half the memory limit, leave it out, raise the memory limit, run as root with `mkfs.ext4` installed, or accept the smaller one with `--isolation reduced` ({largest} bytes)"
+            )));
+        }
+        if let Some(largest) = aevatar_sandbox_contract::ByteQuantity::from_bytes(largest) {
+            limits.disk_limit = largest;
+        }
+    }
+    Ok((ScratchBacking::Tmpfs { bytes: limits.disk_limit.bytes(), inodes: limits.inode_limit }, limits))
+}
+
+/// The fixed few, then the caller's own on top.
+fn environment_variables(execution: &ExecutionPlan, limits: &ResourceLimits) -> BTreeMap<String, String> {
+    // A thread library that starts one thread per CPU of the host, throttled to a share of one, is slower than one
+    // with the threads its share can run.
+    let cpus = limits.cpu_limit.whole_cpus().to_string();
+    let fixed = [
+        ("PATH", "/opt/python/bin"),
+        ("HOME", "/tmp"),
+        ("LANG", "C.UTF-8"),
+        ("TZ", "UTC"),
+        ("MPLBACKEND", "Agg"),
+        ("MPLCONFIGDIR", MATPLOTLIB_CACHE),
+        ("MATPLOTLIBRC", MATPLOTLIB_CONFIGURATION),
+        ("OMP_NUM_THREADS", &cpus),
+        ("OPENBLAS_NUM_THREADS", &cpus),
+        ("MKL_NUM_THREADS", &cpus),
+        ("NUMEXPR_NUM_THREADS", &cpus),
+        ("LOKY_MAX_CPU_COUNT", &cpus),
+        ("PYTHON_CPU_COUNT", &cpus),
+    ];
+    let mut variables: BTreeMap<String, String> =
+        fixed.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    variables.extend(execution.env.clone());
+    variables
+}

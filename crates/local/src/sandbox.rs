@@ -1,0 +1,353 @@
+//! One sandbox of the local backend, as the monitor sees it.
+
+use std::{
+    io,
+    os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
+    sync::Arc,
+    time::Duration,
+};
+
+use aevatar_sandbox_contract::{
+    IsolationReport, ProgramEnd, ResourceLimits, ResourceUsage, RunningSandbox, SandboxError, SandboxEvent,
+    SandboxPipes,
+};
+use aevatar_sandbox_jail::{
+    Engine, SandboxHandle, cgroup::SandboxCgroup, protocol::SandboxMessage, protocol::ScratchUsage, seccomp,
+};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::{OFlags, fcntl_getfl, fcntl_setfl},
+    io::Errno,
+    process::{Signal, pidfd_send_signal},
+};
+use tokio::{
+    io::{Interest, unix::AsyncFd},
+    net::unix::pipe,
+};
+
+use crate::{
+    backend::{LaunchedParts, UidSlot, failed},
+    setup,
+};
+
+/// Notices of refused system calls that are taken; then the listener is closed, and a program that hammers a refused
+/// call costs us nothing any more (the kernel then answers ENOSYS by itself).
+const MAX_NOTICES: u32 = 64;
+
+/// Share of the writable folders that may be left for them to count as full.
+const FULL_WITHIN: u64 = 20;
+
+pub(crate) struct LocalSandbox {
+    events: AsyncFd<HandleFd>,
+    /// Pid 1 of the sandbox; nothing until it exists.
+    init: Option<AsyncFd<OwnedFd>>,
+    listener: Option<AsyncFd<OwnedFd>>,
+    notices: u32,
+    oom: Option<AsyncFd<OwnedFd>>,
+    pipes: Option<SandboxPipes>,
+    cgroup: Option<SandboxCgroup>,
+    /// CPU time that setting up took, which is not the program's.
+    cpu_before: Duration,
+    main_usage: Option<(Duration, Duration)>,
+    scratch: Option<ScratchUsage>,
+    events_closed: bool,
+    kill_asked: bool,
+    gone: bool,
+    limits: ResourceLimits,
+    isolation: IsolationReport,
+    _uid: UidSlot,
+    _engine: Arc<Engine>,
+}
+
+struct HandleFd(SandboxHandle);
+
+impl AsRawFd for HandleFd {
+    fn as_raw_fd(&self) -> RawFd {
+        self.0.socket().as_raw_fd()
+    }
+}
+
+impl LocalSandbox {
+    pub(crate) fn new(parts: LaunchedParts) -> io::Result<Self> {
+        set_nonblocking(parts.handle.socket())?;
+        let pipes = SandboxPipes {
+            stdin: Box::new(pipe::Sender::from_owned_fd(parts.stdin)?),
+            stdout: Box::new(pipe::Receiver::from_owned_fd(parts.stdout)?),
+            stderr: Box::new(pipe::Receiver::from_owned_fd(parts.stderr)?),
+            report: Box::new(pipe::Receiver::from_owned_fd(parts.report)?),
+        };
+        Ok(Self {
+            events: watch(HandleFd(parts.handle))?,
+            init: None,
+            listener: None,
+            notices: 0,
+            oom: parts.oom_event.map(watch).transpose()?,
+            pipes: Some(pipes),
+            cgroup: parts.cgroup,
+            cpu_before: Duration::ZERO,
+            main_usage: None,
+            scratch: None,
+            events_closed: false,
+            kill_asked: false,
+            gone: false,
+            limits: parts.limits,
+            isolation: parts.isolation,
+            _uid: parts.uid,
+            _engine: parts.engine,
+        })
+    }
+
+    /// Acts on one message; some are not the monitor's business.
+    fn take_message(
+        &mut self,
+        message: SandboxMessage,
+        fd: Option<OwnedFd>,
+    ) -> Result<Option<SandboxEvent>, SandboxError> {
+        match message {
+            SandboxMessage::Created => {
+                self.init = fd.map(watch).transpose().map_err(|error| failed("watch a sandbox", error))?;
+                if self.kill_asked {
+                    self.kill();
+                }
+                Ok(None)
+            }
+            SandboxMessage::SeccompListener => {
+                self.listener = fd.map(watch).transpose().map_err(|error| failed("watch a sandbox", error))?;
+                Ok(None)
+            }
+            SandboxMessage::Started => {
+                if let Some(cgroup) = &self.cgroup {
+                    // A lock is proven by looking: the program must be where its limits are.
+                    match cgroup.is_joined() {
+                        Ok(true) => self.cpu_before = cgroup.cpu_time().unwrap_or_default(),
+                        // It has ended already, as a program that cannot be executed does.
+                        Ok(false) if self.init_has_ended() => {}
+                        Ok(false) => {
+                            self.kill();
+                            return Err(failed("verify the limits of a sandbox", io::Error::other("its cgroup is empty")));
+                        }
+                        Err(error) => {
+                            self.kill();
+                            return Err(failed("verify the limits of a sandbox", io::Error::other(error)));
+                        }
+                    }
+                }
+                Ok(Some(SandboxEvent::Started))
+            }
+            SandboxMessage::MainEnded { status, user_time, system_time, scratch } => {
+                self.main_usage = Some((user_time, system_time));
+                self.scratch = scratch;
+                Ok(Some(SandboxEvent::MainEnded(program_end(status))))
+            }
+            SandboxMessage::Failed(failure) => {
+                self.kill();
+                Err(setup::sandbox_failed(failure))
+            }
+        }
+    }
+
+    fn init_has_ended(&self) -> bool {
+        self.init.as_ref().is_some_and(|init| !poll_now(init.get_ref()).is_empty())
+    }
+
+    /// Answers one refused system call.
+    fn take_notice(&mut self) -> Option<SandboxEvent> {
+        let listener = self.listener.as_ref()?;
+        if !poll_now(listener.get_ref()).contains(PollFlags::IN) {
+            // A hang-up: every process under the filter is dead. Reading now would block.
+            self.listener = None;
+            return None;
+        }
+        match seccomp::refuse_next(listener.get_ref()) {
+            Ok(name) => {
+                self.notices += 1;
+                if self.notices >= MAX_NOTICES {
+                    self.listener = None;
+                }
+                Some(SandboxEvent::SyscallDenied(name.to_owned()))
+            }
+            // The caller died meanwhile, or was interrupted.
+            Err(Errno::NOENT | Errno::INTR | Errno::AGAIN) => None,
+            Err(_) => {
+                self.listener = None;
+                None
+            }
+        }
+    }
+}
+
+/// A status as `waitpid` gives it: the low seven bits are the signal, the next byte is the exit code.
+fn program_end(status: i32) -> ProgramEnd {
+    match status & 0x7F {
+        0 => ProgramEnd::Exited((status >> 8) & 0xFF),
+        signal => ProgramEnd::Signalled(signal),
+    }
+}
+
+/// What woke the wait.
+enum Woken {
+    Message(io::Result<Option<(SandboxMessage, Option<OwnedFd>)>>),
+    Notice,
+    OutOfMemory,
+    InitEnded,
+}
+
+#[async_trait::async_trait]
+impl RunningSandbox for LocalSandbox {
+    fn take_pipes(&mut self) -> Option<SandboxPipes> {
+        self.pipes.take()
+    }
+
+    fn effective_limits(&self) -> &ResourceLimits {
+        &self.limits
+    }
+
+    fn isolation(&self) -> &IsolationReport {
+        &self.isolation
+    }
+
+    async fn next_event(&mut self) -> Result<SandboxEvent, SandboxError> {
+        loop {
+            if self.gone {
+                return Ok(SandboxEvent::Gone);
+            }
+            // In this order: what a sandbox said before it ended is read before its end.
+            let woken = tokio::select! {
+                biased;
+                message = self.events.async_io(Interest::READABLE, |handle| handle.0.receive()),
+                    if !self.events_closed => Woken::Message(message),
+                () = readable(self.listener.as_ref()) => Woken::Notice,
+                () = readable(self.oom.as_ref()) => Woken::OutOfMemory,
+                () = readable(self.init.as_ref()) => Woken::InitEnded,
+            };
+            match woken {
+                Woken::Message(Ok(Some((message, fd)))) => {
+                    if let Some(event) = self.take_message(message, fd)? {
+                        return Ok(event);
+                    }
+                }
+                Woken::Message(Ok(None)) if self.init.is_some() => self.events_closed = true,
+                Woken::Message(Ok(None)) => {
+                    self.gone = true;
+                    return Err(failed("launch a sandbox", io::Error::other("the sandbox engine has ended")));
+                }
+                Woken::Message(Err(error)) => {
+                    self.kill();
+                    return Err(failed("hear from a sandbox", error));
+                }
+                Woken::Notice => {
+                    if let Some(event) = self.take_notice() {
+                        return Ok(event);
+                    }
+                }
+                Woken::OutOfMemory => {
+                    // Once is enough, and removing the cgroup makes it readable again.
+                    self.oom = None;
+                    let killed = self.cgroup.as_ref().is_some_and(|cgroup| cgroup.usage().oom_kills > 0);
+                    if killed {
+                        return Ok(SandboxEvent::OutOfMemory);
+                    }
+                }
+                Woken::InitEnded => self.gone = true,
+            }
+        }
+    }
+
+    fn cpu_time(&mut self) -> Option<Duration> {
+        self.cgroup.as_ref()?.cpu_time().map(|total| total.saturating_sub(self.cpu_before))
+    }
+
+    fn kill(&mut self) {
+        self.kill_asked = true;
+        if let Some(init) = &self.init {
+            // ESRCH: it is dead already, and so is everything in its pid namespace.
+            let _ = pidfd_send_signal(init.get_ref(), Signal::KILL);
+        }
+    }
+
+    fn usage(&mut self) -> ResourceUsage {
+        let mut usage = ResourceUsage { disk_bytes: self.scratch.map(|scratch| scratch.used_bytes), ..ResourceUsage::default() };
+        if let Some(cgroup) = &self.cgroup {
+            let counted = cgroup.usage();
+            usage.cpu_time = counted.cpu_time.saturating_sub(self.cpu_before);
+            usage.user_time = counted.user_time.min(usage.cpu_time);
+            usage.system_time = usage.cpu_time.saturating_sub(usage.user_time);
+            usage.peak_memory_bytes = counted.memory_peak;
+            usage.oom_kills = counted.oom_kills;
+            // Init is not the program's.
+            usage.processes_peak =
+                counted.pids_peak.map(|peak| u32::try_from(peak.saturating_sub(1)).unwrap_or(u32::MAX));
+            usage.processes_refused = counted.pids_refused;
+        } else if let Some((user, system)) = self.main_usage {
+            (usage.user_time, usage.system_time, usage.cpu_time) = (user, system, user + system);
+        }
+        usage
+    }
+
+    fn disk_was_full(&self) -> bool {
+        self.scratch.is_some_and(|scratch| {
+            scratch.free_inodes == 0
+                || scratch.free_bytes < (scratch.used_bytes + scratch.free_bytes) / FULL_WITHIN
+        })
+    }
+
+    async fn remove(mut self: Box<Self>) -> Result<(), SandboxError> {
+        let Some(cgroup) = self.cgroup.take() else { return Ok(()) };
+        // The kernel lets go of the last process's cgroup a moment after it was reaped.
+        for attempt in 0..200_u64 {
+            if cgroup.remove_now() {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(attempt.min(10))).await;
+        }
+        Err(failed("remove a sandbox", io::Error::other("its cgroup stays busy")))
+    }
+}
+
+impl Drop for LocalSandbox {
+    fn drop(&mut self) {
+        if self.gone && self.cgroup.is_none() {
+            return;
+        }
+        self.kill();
+        // Abandoned in the middle: what cannot be removed at once goes with the instance's cgroup at the end.
+        if let Some(cgroup) = self.cgroup.take() {
+            cgroup.remove_now();
+        }
+    }
+}
+
+#[expect(deprecated, reason = "its successor is unsafe for the sake of descriptors that change; an owned one does not")]
+fn watch<T: AsRawFd>(fd: T) -> io::Result<AsyncFd<T>> {
+    AsyncFd::with_interest(fd, Interest::READABLE)
+}
+
+/// Returns when `fd` is readable; never without one. Cancel-safe, and leaves the readiness as it is: reading a listener
+/// blocks when there is nothing, so what the runtime remembers is checked against the kernel.
+async fn readable(fd: Option<&AsyncFd<OwnedFd>>) {
+    let Some(fd) = fd else { return std::future::pending().await };
+    loop {
+        // An error means that the runtime is shutting down; then this future is dropped anyway.
+        let Ok(mut guard) = fd.readable().await else { return std::future::pending().await };
+        if !poll_now(fd.get_ref()).is_empty() {
+            return guard.retain_ready();
+        }
+        guard.clear_ready();
+    }
+}
+
+/// What the kernel says of `fd` at this moment: IN, or HUP when the other side is gone.
+fn poll_now(fd: impl AsFd) -> PollFlags {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut polled = [PollFd::new(&fd, PollFlags::IN)];
+    match poll(&mut polled, Some(&now)) {
+        Ok(_) => polled[0].revents(),
+        Err(_) => PollFlags::empty(),
+    }
+}
+
+fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {
+    let flags = fcntl_getfl(&fd)?;
+    fcntl_setfl(&fd, flags | OFlags::NONBLOCK)?;
+    Ok(())
+}

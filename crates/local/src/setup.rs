@@ -1,0 +1,209 @@
+//! What this host gives, and what is said about it in results and refusals.
+
+use aevatar_sandbox_contract::{
+    ErrorCode, IsolationLayer, IsolationReport, IsolationTier, LayerState, ResourceLimits, SandboxError,
+};
+use aevatar_sandbox_jail::{
+    EngineError, SetupFailure, SetupStep,
+    cgroup::CgroupError,
+    spec::{EngineReport, Identity, ScratchBacking},
+};
+use rustix::io::Errno;
+
+/// How the operator accepts less than the default tier.
+const ACCEPT: &str = "accept the weaker tier with `--isolation reduced`";
+
+/// Which ids the engine takes on the host.
+pub(crate) fn choose_identity() -> Identity {
+    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    let own = Identity::Own { uid: uid.as_raw(), gid: gid.as_raw() };
+    // Far above what distributions give to users and subuids, another range for each server.
+    let base = 0x7000_0000 + (std::process::id() & 0xFFF) * Identity::RANGE;
+    let mapped = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let holds_range = mapped.lines().any(|line| {
+        let fields: Vec<u64> = line.split_whitespace().filter_map(|field| field.parse().ok()).collect();
+        matches!(fields[..], [inside, _, count]
+            if inside <= u64::from(base) && u64::from(base) + u64::from(Identity::RANGE) <= inside + count)
+    });
+    let privileged = rustix::thread::capabilities(None).is_ok_and(|sets| {
+        use rustix::thread::CapabilitySet;
+        sets.effective.contains(CapabilitySet::SETUID | CapabilitySet::SETGID | CapabilitySet::SYS_ADMIN)
+    });
+    if uid.is_root() && privileged && holds_range { Identity::Range { base } } else { own }
+}
+
+/// The layers of one sandbox, outermost first.
+pub(crate) struct Layers<'a> {
+    pub(crate) tier: IsolationTier,
+    pub(crate) identity: Identity,
+    pub(crate) engine: &'a EngineReport,
+    pub(crate) cgroups: Result<(), &'a CgroupError>,
+    pub(crate) scratch: ScratchBacking,
+    pub(crate) limits: &'a ResourceLimits,
+    /// Why there are no disk images, if there are none.
+    pub(crate) no_disk: Option<String>,
+}
+
+impl Layers<'_> {
+    pub(crate) fn report(&self) -> IsolationReport {
+        let mut layers = vec![
+            enforced("namespaces", "user, pid, mount, network, ipc, uts and cgroup namespace of its own"),
+            enforced("root", "read-only binds of the interpreter, its libraries and packages; host root detached"),
+            self.uid(),
+            self.proc(),
+            enforced("capabilities", "none, none to gain: no_new_privs"),
+            enforced("seccomp", "allow-list; unwanted system calls fail with EPERM and are named"),
+            self.landlock(),
+        ];
+        layers.extend(self.cgroups());
+        layers.push(self.disk());
+        let whole = layers.iter().all(|layer| layer.state != LayerState::Missing || layer.name == "landlock");
+        let tier = if whole { IsolationTier::Default } else { self.tier };
+        IsolationReport { backend: "local".to_owned(), tier, layers }
+    }
+
+    fn uid(&self) -> IsolationLayer {
+        match self.identity {
+            Identity::Range { .. } => enforced("uid", "a host uid of its own for each execution"),
+            Identity::Own { uid, .. } => lesser(
+                "uid",
+                LayerState::Weaker,
+                format!("host uid {uid}, shared by all executions of this user"),
+                "run the service as root: it takes an unused range of ids and gives each execution one",
+            ),
+        }
+    }
+
+    fn proc(&self) -> IsolationLayer {
+        match &self.engine.proc_failure {
+            None => enforced("proc", "own processes only (subset=pid, hidepid)"),
+            Some(failure) => lesser(
+                "proc",
+                LayerState::Missing,
+                format!("no /proc inside: {failure}"),
+                PROC_FIX,
+            ),
+        }
+    }
+
+    fn landlock(&self) -> IsolationLayer {
+        match self.engine.landlock_abi {
+            0 => lesser(
+                "landlock",
+                LayerState::Missing,
+                "the kernel has no Landlock".to_owned(),
+                "boot a kernel with CONFIG_SECURITY_LANDLOCK and `landlock` in its `lsm=` list",
+            ),
+            abi => enforced("landlock", format!("ABI {abi}: writing only in the writable folders")),
+        }
+    }
+
+    fn cgroups(&self) -> Vec<IsolationLayer> {
+        let limits = self.limits;
+        let layer = |name: &str, detail: String| match self.cgroups {
+            Ok(()) => enforced(name, detail),
+            Err(error) => lesser(name, LayerState::Missing, format!("not limited: {error}"), error.hint()),
+        };
+        vec![
+            layer("memoryCgroup", format!("{} with tmpfs, memfd, pipes and sockets; no swap", limits.memory_limit)),
+            layer("pidsCgroup", format!("{} processes and threads", limits.process_limit)),
+            layer("cpuCgroup", format!("{} CPU", limits.cpu_limit)),
+        ]
+    }
+
+    fn disk(&self) -> IsolationLayer {
+        match self.scratch {
+            ScratchBacking::Mount => enforced("disk", format!("{} in an ext4 image", self.limits.disk_limit)),
+            ScratchBacking::Tmpfs { bytes, .. } => {
+                let detail = format!("{bytes} bytes in a tmpfs, charged to the memory limit");
+                match &self.no_disk {
+                    None => enforced("disk", detail),
+                    Some(reason) => lesser(
+                        "disk",
+                        LayerState::Weaker,
+                        format!("{detail}: {reason}"),
+                        "run as root with `mkfs.ext4` (package e2fsprogs) and loop devices",
+                    ),
+                }
+            }
+        }
+    }
+}
+
+const PROC_FIX: &str = "the host's /proc is covered in places, as in a container: run outside of one, or give the container an unmasked /proc (docker: `--security-opt systempaths=unconfined`)";
+
+fn enforced(name: &str, detail: impl Into<String>) -> IsolationLayer {
+    IsolationLayer { name: name.to_owned(), state: LayerState::Enforced, detail: detail.into(), fix: None }
+}
+
+fn lesser(name: &str, state: LayerState, detail: String, fix: &str) -> IsolationLayer {
+    IsolationLayer { name: name.to_owned(), state, detail, fix: Some(fix.to_owned()) }
+}
+
+/// The refusal for want of cgroups.
+pub(crate) fn no_cgroups(error: &CgroupError) -> SandboxError {
+    SandboxError::new(
+        ErrorCode::IsolationUnavailable,
+        format!("this host cannot limit memory, CPU and processes (layers memoryCgroup, cpuCgroup, pidsCgroup): {error}"),
+    )
+    .with_hint(format!("{}; or {ACCEPT}", error.hint()))
+}
+
+/// The refusal for want of /proc.
+pub(crate) fn no_proc(failure: &SetupFailure) -> SandboxError {
+    SandboxError::new(
+        ErrorCode::IsolationUnavailable,
+        format!("this host gives a sandbox no /proc of its own (layer proc): {failure}"),
+    )
+    .with_hint(format!("{PROC_FIX}; or {ACCEPT}"))
+}
+
+/// An engine that did not start.
+pub(crate) fn engine_failed(error: EngineError, identity: Identity) -> SandboxError {
+    let EngineError::Setup(failure) = &error else {
+        return SandboxError::new(ErrorCode::SandboxFailure, "the sandbox engine did not start")
+            .with_hint("a program that embeds the library must call `enter_if_requested()` first in `main`, before it starts any thread")
+            .with_source(error);
+    };
+    let rootless = matches!(identity, Identity::Own { .. });
+    let hint = match (failure.step, Errno::from_raw_os_error(failure.errno)) {
+        (SetupStep::CreateNamespaces, Errno::NOSPC) => {
+            Some("this host allows no user namespaces: `sysctl user.max_user_namespaces` is 0 or used up")
+        }
+        (SetupStep::CreateNamespaces, Errno::PERM | Errno::INVAL) if rootless => Some(
+            "unprivileged user namespaces are off: `sysctl -w kernel.unprivileged_userns_clone=1` (Debian), or a seccomp profile of the surrounding container that allows clone3, unshare, setns and mount; or run as root",
+        ),
+        (SetupStep::CreateNamespaces, Errno::NOSYS | Errno::PERM) => Some(
+            "the surrounding container's seccomp profile refuses clone3 with new namespaces: run outside, or with a profile that allows clone3, unshare, setns and mount",
+        ),
+        (SetupStep::BuildRoot | SetupStep::PivotRoot | SetupStep::OpenSource | SetupStep::MapIdentity, Errno::ACCESS | Errno::PERM)
+            if rootless =>
+        {
+            Some("user namespaces come without privileges here, as under Ubuntu's AppArmor restriction: `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`, or an AppArmor profile for this binary with `userns,`; if the path named above is private to somebody else, make it readable")
+        }
+        (SetupStep::OpenSource, Errno::NOENT) => {
+            Some("the environment names a file that is gone: `aevatar-sandbox env remove default`, then `env prepare`")
+        }
+        _ => None,
+    };
+    let code = match failure.step {
+        SetupStep::CreateNamespaces | SetupStep::BuildRoot | SetupStep::PivotRoot | SetupStep::MapIdentity => {
+            ErrorCode::IsolationUnavailable
+        }
+        _ => ErrorCode::SandboxFailure,
+    };
+    let layer = if failure.step == SetupStep::CreateNamespaces { " (layer namespaces; no tier does without it)" } else { "" };
+    let refused =
+        SandboxError::new(code, format!("the sandbox engine did not start{layer}: {failure}")).with_source(error);
+    match hint {
+        Some(hint) => refused.with_hint(hint),
+        None => refused,
+    }
+}
+
+/// A sandbox that could not be set up.
+pub(crate) fn sandbox_failed(failure: SetupFailure) -> SandboxError {
+    SandboxError::new(ErrorCode::SandboxFailure, format!("the sandbox was not set up: {failure}"))
+        .with_hint("`aevatar-sandbox doctor` tries every layer of this host")
+        .with_source(failure)
+}

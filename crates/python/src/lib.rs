@@ -1,0 +1,20 @@
+//! `PythonSandboxService` and what belongs to it: environments, the monitor of one execution, verdicts.
+//!
+//! Logic over the [`SandboxBackend`](aevatar_sandbox_contract::SandboxBackend) trait: nothing here makes a system call
+//! for a sandbox, and nothing knows which backend runs it.
+
+pub mod environment;
+mod limits;
+mod monitor;
+mod output;
+mod report;
+mod service;
+mod verdict;
+
+pub use environment::{
+    EnvironmentError, EnvironmentSelection, EnvironmentSummary, NoProgress, PrepareProgress, PythonEnvironmentManager,
+    TerminalProgress,
+};
+pub use monitor::{ExecutionStreams, PythonExecutionMonitor};
+pub use service::{PythonSandboxService, ServiceOptions};
+pub use tokio_util::sync::CancellationToken;

@@ -1,0 +1,395 @@
+//! The owner of one execution: output, deadline, cancellation, usage, verdict.
+//!
+//! One task runs [`PythonExecutionMonitor::watch`] and holds all state. Streams are pumped by tasks of their own, so
+//! that a flood or a slow reader never delays the deadline; they share nothing with the monitor but a counter.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use aevatar_sandbox_contract::{
+    ExecutionPlan, ProgramEnd, PythonError, ResourceLimits, ResourceUsage, RunningSandbox, SandboxError, SandboxEvent,
+    SandboxExecutionResult, SandboxPipes, Truncated,
+};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
+    sync::Notify,
+    task::JoinHandle,
+    time::{Instant, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    output::OutputCapture,
+    report::{self, MAX_REPORT},
+    verdict::{Facts, Intervention, judge},
+};
+
+/// Most often that CPU time is looked at.
+const CPU_TIME_CHECK: Duration = Duration::from_millis(10);
+/// How long a sandbox may take to begin, and to die. Both take milliseconds; past this something is broken.
+const SUPERVISOR_PATIENCE: Duration = Duration::from_secs(30);
+/// Refused system calls that are named in a result.
+const MAX_NAMED_SYSCALLS: usize = 32;
+
+/// Where streams come from and go to while a program runs, beside the result.
+#[derive(Default)]
+#[expect(missing_debug_implementations, reason = "streams of unnamed types")]
+pub struct ExecutionStreams {
+    /// Copied to the program's stdin after the request's own bytes.
+    pub stdin: Option<Box<dyn AsyncRead + Send + Unpin>>,
+    /// Gets the program's stdout as it comes, all of it. A slow one slows the program, not the deadline.
+    pub stdout: Option<Box<dyn AsyncWrite + Send + Unpin>>,
+    /// Likewise.
+    pub stderr: Option<Box<dyn AsyncWrite + Send + Unpin>>,
+}
+
+/// Watches one execution to its end.
+#[derive(Debug)]
+pub struct PythonExecutionMonitor {
+    limits: ResourceLimits,
+    cancelled: CancellationToken,
+    interrupted: CancellationToken,
+    queued_at: jiff::Timestamp,
+    queued: Instant,
+}
+
+/// What a monitor collects until the end.
+#[derive(Debug, Default)]
+struct Observations {
+    started: Option<(Instant, jiff::Timestamp)>,
+    ended: Option<Instant>,
+    end: Option<ProgramEnd>,
+    intervention: Option<Intervention>,
+    denied: Vec<String>,
+}
+
+impl PythonExecutionMonitor {
+    /// A monitor of an execution that was asked for at `queued`; the caller cancels it, or the service interrupts it.
+    pub(crate) const fn new(
+        limits: ResourceLimits,
+        cancelled: CancellationToken,
+        interrupted: CancellationToken,
+        queued_at: jiff::Timestamp,
+        queued: Instant,
+    ) -> Self {
+        Self { limits, cancelled, interrupted, queued_at, queued }
+    }
+
+    /// Watches `sandbox` to its end, removes it, and says what came of it.
+    ///
+    /// # Errors
+    /// The sandbox itself failed. It is removed in that case too.
+    pub(crate) async fn watch(
+        mut self,
+        mut sandbox: Box<dyn RunningSandbox>,
+        plan: &ExecutionPlan,
+        stdin: Vec<u8>,
+        streams: ExecutionStreams,
+    ) -> Result<SandboxExecutionResult, SandboxError> {
+        self.limits = sandbox.effective_limits().clone();
+        let written = Arc::new(OutputMeter::new(self.limits.output_limit.bytes()));
+        let pumps = sandbox.take_pipes().map(|pipes| Pumps::start(pipes, &self.limits, &written, stdin, streams));
+        let observed = self.observe(sandbox.as_mut(), &written).await;
+
+        let mut usage = sandbox.usage();
+        let isolation = sandbox.isolation().clone();
+        let disk_was_full = sandbox.disk_was_full();
+        // Everything that could write is dead, so the streams end.
+        let outputs = match pumps {
+            Some(pumps) if observed.is_ok() => Some(pumps.finish().await),
+            Some(pumps) => {
+                pumps.abort();
+                None
+            }
+            None => None,
+        };
+        let removed = sandbox.remove().await;
+        let observed = observed?;
+        removed?;
+
+        let outputs = outputs.unwrap_or_default();
+        self.complete(&observed, &mut usage);
+        usage.output_bytes = outputs.total;
+        let facts = Facts {
+            intervention: observed.intervention,
+            end: observed.end,
+            error: outputs.error.as_ref(),
+            disk_was_full,
+            usage: &usage,
+            limits: &self.limits,
+        };
+        let verdict = judge(&facts);
+        // An exit code of 0 is no uncaught exception, whatever was written to the report pipe.
+        let failed_by_itself = matches!(observed.end, Some(ProgramEnd::Exited(code)) if code != 0);
+        let error = outputs.error.filter(|_| failed_by_itself && observed.intervention.is_none());
+        let environment = &plan.environment;
+        Ok(SandboxExecutionResult {
+            execution_id: plan.id,
+            status: verdict.status,
+            is_completed: verdict.status.is_completed(),
+            exit_code: verdict.exit_code,
+            stdout: outputs.stdout,
+            stderr: outputs.stderr,
+            truncated: outputs.truncated,
+            error,
+            termination: verdict.termination,
+            usage,
+            limits: self.limits,
+            isolation,
+            environment: format!("{} (CPython {}, {})", environment.name, environment.python, short(&environment.key)),
+            queued_at: self.queued_at,
+            started_at: observed.started.map(|(_, at)| at),
+            finished_at: jiff::Timestamp::now(),
+        })
+    }
+
+    /// Follows the sandbox until every process of it is dead.
+    async fn observe(
+        &self,
+        sandbox: &mut dyn RunningSandbox,
+        written: &OutputMeter,
+    ) -> Result<Observations, SandboxError> {
+        let mut observed = Observations::default();
+        let mut deadline = Instant::now() + SUPERVISOR_PATIENCE;
+        let mut cpu_check = None;
+        loop {
+            let running = observed.intervention.is_none() && observed.end.is_none();
+            tokio::select! {
+                biased;
+                event = sandbox.next_event() => match event? {
+                    SandboxEvent::Started => {
+                        let now = Instant::now();
+                        observed.started = Some((now, jiff::Timestamp::now()));
+                        deadline = now + self.limits.timeout;
+                        cpu_check = self.next_cpu_check(Duration::ZERO);
+                    }
+                    SandboxEvent::MainEnded(end) => {
+                        observed.end = Some(end);
+                        observed.ended = Some(Instant::now());
+                        deadline = Instant::now() + SUPERVISOR_PATIENCE;
+                    }
+                    SandboxEvent::OutOfMemory if running => {
+                        deadline = intervene(&mut observed, sandbox, Intervention::OutOfMemory);
+                    }
+                    SandboxEvent::OutOfMemory => {}
+                    SandboxEvent::SyscallDenied(name) => {
+                        // The last one tells why a program ended, so a repeated one moves to the end.
+                        observed.denied.retain(|known| *known != name);
+                        if observed.denied.len() < MAX_NAMED_SYSCALLS {
+                            observed.denied.push(name);
+                        }
+                    }
+                    SandboxEvent::Gone => {
+                        observed.ended = observed.ended.or_else(|| Some(Instant::now()));
+                        return Ok(observed);
+                    }
+                },
+                () = self.cancelled.cancelled(), if running => {
+                    deadline = intervene(&mut observed, sandbox, Intervention::Cancelled);
+                }
+                () = self.interrupted.cancelled(), if running => {
+                    deadline = intervene(&mut observed, sandbox, Intervention::Interrupted);
+                }
+                () = written.exceeded(), if running => {
+                    deadline = intervene(&mut observed, sandbox, Intervention::Output);
+                }
+                () = sleep_until(deadline) => {
+                    if running && observed.started.is_some() {
+                        deadline = intervene(&mut observed, sandbox, Intervention::WallTime);
+                    } else {
+                        sandbox.kill();
+                        return Err(stuck());
+                    }
+                }
+                () = sleep_until(cpu_check.unwrap_or(deadline)), if running && cpu_check.is_some() => {
+                    let used = sandbox.cpu_time().unwrap_or_default();
+                    if self.limits.cpu_time.is_some_and(|limit| used >= limit) {
+                        deadline = intervene(&mut observed, sandbox, Intervention::CpuTime);
+                    }
+                    cpu_check = self.next_cpu_check(used);
+                }
+            }
+        }
+    }
+
+    /// When the CPU-time limit can be reached at the earliest: what is left, used by as many CPUs as there may be.
+    fn next_cpu_check(&self, used: Duration) -> Option<Instant> {
+        let left = self.limits.cpu_time?.saturating_sub(used);
+        let fastest = left / self.limits.cpu_limit.whole_cpus();
+        Some(Instant::now() + fastest.max(CPU_TIME_CHECK))
+    }
+
+    fn complete(&self, observed: &Observations, usage: &mut ResourceUsage) {
+        if let Some((started, _)) = observed.started {
+            usage.startup = started.saturating_duration_since(self.queued);
+            usage.wall_time = observed.ended.map_or(Duration::ZERO, |ended| ended.saturating_duration_since(started));
+        }
+        usage.denied_syscalls.clone_from(&observed.denied);
+    }
+}
+
+/// Ends the execution for a reason of ours. Returns by when it must be dead.
+fn intervene(observed: &mut Observations, sandbox: &mut dyn RunningSandbox, reason: Intervention) -> Instant {
+    observed.intervention = Some(reason);
+    sandbox.kill();
+    Instant::now() + SUPERVISOR_PATIENCE
+}
+
+fn stuck() -> SandboxError {
+    SandboxError::new(
+        aevatar_sandbox_contract::ErrorCode::SandboxFailure,
+        format!("a sandbox did not answer within {} s", SUPERVISOR_PATIENCE.as_secs()),
+    )
+    .with_hint("the host is overloaded, or a process of the sandbox hangs in the kernel")
+}
+
+fn short(key: &str) -> &str {
+    key.get(..12).unwrap_or(key)
+}
+
+/// Counts output of both streams against the output limit.
+#[derive(Debug)]
+struct OutputMeter {
+    limit: u64,
+    written: AtomicU64,
+    exceeded: Notify,
+}
+
+impl OutputMeter {
+    const fn new(limit: u64) -> Self {
+        Self { limit, written: AtomicU64::new(0), exceeded: Notify::const_new() }
+    }
+
+    fn add(&self, bytes: usize) {
+        let before = self.written.fetch_add(bytes as u64, Ordering::Relaxed);
+        if before + bytes as u64 > self.limit {
+            self.exceeded.notify_one();
+        }
+    }
+
+    async fn exceeded(&self) {
+        self.exceeded.notified().await;
+    }
+}
+
+/// The tasks that move a program's streams.
+#[derive(Debug)]
+struct Pumps {
+    stdin: JoinHandle<()>,
+    stdout: JoinHandle<OutputCapture>,
+    stderr: JoinHandle<OutputCapture>,
+    report: JoinHandle<Vec<u8>>,
+}
+
+/// What came out of a program.
+#[derive(Debug, Default)]
+struct Outputs {
+    stdout: String,
+    stderr: String,
+    truncated: Truncated,
+    total: u64,
+    error: Option<PythonError>,
+}
+
+impl Pumps {
+    fn start(
+        pipes: SandboxPipes,
+        limits: &ResourceLimits,
+        written: &Arc<OutputMeter>,
+        stdin: Vec<u8>,
+        streams: ExecutionStreams,
+    ) -> Self {
+        let keep = usize::try_from(limits.max_output_bytes).unwrap_or(usize::MAX);
+        Self {
+            stdin: tokio::spawn(feed(pipes.stdin, stdin, streams.stdin)),
+            stdout: tokio::spawn(drain(pipes.stdout, keep, Arc::clone(written), streams.stdout)),
+            stderr: tokio::spawn(drain(pipes.stderr, keep, Arc::clone(written), streams.stderr)),
+            report: tokio::spawn(read_report(pipes.report)),
+        }
+    }
+
+    /// Waits for the end of the output. Stdin is nobody's business any more.
+    async fn finish(self) -> Outputs {
+        self.stdin.abort();
+        let empty = || OutputCapture::new(0);
+        // A pump does not panic; if the runtime is shutting down, what it had is lost with everything else.
+        let stdout = self.stdout.await.unwrap_or_else(|_| empty());
+        let stderr = self.stderr.await.unwrap_or_else(|_| empty());
+        let report = self.report.await.unwrap_or_default();
+        let total = stdout.total() + stderr.total();
+        let (stdout, stdout_truncated) = stdout.into_text();
+        let (stderr, stderr_truncated) = stderr.into_text();
+        let truncated = Truncated { stdout: stdout_truncated, stderr: stderr_truncated };
+        Outputs { stdout, stderr, truncated, total, error: report::parse(&report) }
+    }
+
+    fn abort(self) {
+        self.stdin.abort();
+        self.stdout.abort();
+        self.stderr.abort();
+        self.report.abort();
+    }
+}
+
+/// Feeds a program's stdin. A program that does not read, or closes it, is its own business.
+async fn feed(
+    mut pipe: Box<dyn AsyncWrite + Send + Unpin>,
+    bytes: Vec<u8>,
+    more: Option<Box<dyn AsyncRead + Send + Unpin>>,
+) {
+    if pipe.write_all(&bytes).await.is_err() {
+        return;
+    }
+    if let Some(mut more) = more {
+        // Ends when either side does; both are ordinary.
+        drop(tokio::io::copy(&mut more, &mut pipe).await);
+    }
+}
+
+/// Reads a stream to its end, keeps head and tail, and passes all of it on.
+async fn drain(
+    mut pipe: Box<dyn AsyncRead + Send + Unpin>,
+    keep: usize,
+    written: Arc<OutputMeter>,
+    mut sink: Option<Box<dyn AsyncWrite + Send + Unpin>>,
+) -> OutputCapture {
+    let mut capture = OutputCapture::new(keep);
+    let mut buffer = vec![0_u8; 64 * 1024];
+    // An error of a pipe is its end.
+    while let Ok(count) = pipe.read(&mut buffer).await {
+        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
+        capture.push(bytes);
+        written.add(count);
+        if let Some(target) = sink.as_mut() {
+            let passed = match target.write_all(bytes).await {
+                Ok(()) => target.flush().await,
+                Err(error) => Err(error),
+            };
+            // Whoever listened has left; the program need not know.
+            if passed.is_err() {
+                sink = None;
+            }
+        }
+    }
+    capture
+}
+
+/// Reads the report pipe to its end and keeps one byte more than a report may have, so that too much shows.
+async fn read_report(mut pipe: Box<dyn AsyncRead + Send + Unpin>) -> Vec<u8> {
+    let mut report = Vec::new();
+    let mut buffer = vec![0_u8; 16 * 1024];
+    while let Ok(count) = pipe.read(&mut buffer).await {
+        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
+        let room = (MAX_REPORT + 1).saturating_sub(report.len());
+        report.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
+    }
+    report
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,1 @@
+//! The monitor over a backend that plays scripts, in paused time.

@@ -1,0 +1,9 @@
+# /// honest
+# shows = "sys.exit with a number"
+# exit = 3
+# stdout = "before"
+# ///
+import sys
+
+print("before")
+sys.exit(3)

@@ -1,0 +1,10 @@
+# /// honest
+# shows = "a crash in native code is a signal, and the sandbox survives it"
+# reason = "Signal"
+# exit = 139
+# stdout = "before"
+# ///
+import ctypes
+
+print("before", flush=True)
+ctypes.string_at(0)

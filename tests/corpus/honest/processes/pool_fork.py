@@ -1,0 +1,14 @@
+# /// honest
+# shows = "multiprocessing.Pool by fork"
+# stdout = "[0, 1, 4, 9]"
+# ///
+import multiprocessing
+
+
+def square(number):
+    return number * number
+
+
+if __name__ == "__main__":
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        print(pool.map(square, range(4)))

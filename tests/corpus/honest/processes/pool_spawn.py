@@ -1,0 +1,14 @@
+# /// honest
+# shows = "multiprocessing.Pool by spawn: children import this file anew"
+# stdout = "[0, 1, 4, 9]"
+# ///
+import multiprocessing
+
+
+def square(number):
+    return number * number
+
+
+if __name__ == "__main__":
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        print(pool.map(square, range(4)))
