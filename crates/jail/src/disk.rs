@@ -126,7 +126,7 @@ impl DiskImages {
         // background, no discard of a sparse file.
         let output = Command::new(&self.formatter)
             .args(["-q", "-F", "-O", "^has_journal,^resize_inode", "-m", "0", "-E"])
-            .args(["lazy_itable_init=1,nodiscard", "-N"])
+            .args(["lazy_itable_init=1,nodiscard", "-b", "4096", "-N"])
             .arg(inodes.to_string())
             .arg(&draft)
             .env_clear()

@@ -37,6 +37,9 @@ const LOCKED_MEMORY: u64 = 64 * 1024;
 /// Seconds by which the kernel's own CPU limit of one process is later than the supervisor's of all.
 const CPU_GRACE: u64 = 2;
 
+/// The smallest average size of a file for which a disk has inodes.
+const BYTES_PER_INODE: u64 = 8192;
+
 /// Decides everything about a sandbox.
 ///
 /// # Errors
@@ -95,6 +98,8 @@ fn scratch(
 ) -> Result<(ScratchBacking, ResourceLimits), SandboxError> {
     let mut limits = execution.limits.clone();
     if host.disk_images && limits.disk_limit.bytes() >= MIN_IMAGE {
+        // Each inode takes a part of the disk for itself.
+        limits.inode_limit = limits.inode_limit.min(limits.disk_limit.bytes() / BYTES_PER_INODE);
         return Ok((ScratchBacking::Mount, limits));
     }
     let largest = (limits.memory_limit.bytes() / 2).max(1);

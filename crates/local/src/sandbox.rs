@@ -34,8 +34,10 @@ use crate::{
 /// call costs us nothing any more (the kernel then answers ENOSYS by itself).
 const MAX_NOTICES: u32 = 64;
 
-/// Share of the writable folders that may be left for them to count as full.
-const FULL_WITHIN: u64 = 20;
+/// What may be left of the writable folders for them to count as full: this share of them, or this many bytes. A
+/// filesystem with large folios refuses a whole one (2 MiB) when only a part of it fits.
+const FULL_WITHIN_SHARE: u64 = 20;
+const FULL_WITHIN_BYTES: u64 = 4 << 20;
 
 pub(crate) struct LocalSandbox {
     events: AsyncFd<HandleFd>,
@@ -286,8 +288,8 @@ impl RunningSandbox for LocalSandbox {
 
     fn disk_was_full(&self) -> bool {
         self.scratch.is_some_and(|scratch| {
-            scratch.free_inodes == 0
-                || scratch.free_bytes < (scratch.used_bytes + scratch.free_bytes) / FULL_WITHIN
+            let total = scratch.used_bytes + scratch.free_bytes;
+            scratch.free_inodes == 0 || scratch.free_bytes < FULL_WITHIN_BYTES.max(total / FULL_WITHIN_SHARE)
         })
     }
 
