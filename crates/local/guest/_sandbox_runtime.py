@@ -47,6 +47,10 @@ def _install():
         if stream is not None:
             stream.reconfigure(line_buffering=True)
     site.addsitedir("/opt/python/packages")
+    # What CPython does by itself from 3.13 on: pools are as large as the CPU share, not as the host.
+    cpus = os.environ.get("PYTHON_CPU_COUNT", "")
+    if sys.version_info < (3, 13) and cpus.isdecimal():
+        os.cpu_count = lambda: int(cpus)
     # Only the main process of the sandbox has the report pipe. It is the first child of pid 1.
     main = os.getpid()
     if os.getppid() != 1 or main != 2:

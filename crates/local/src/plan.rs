@@ -37,6 +37,12 @@ const LOCKED_MEMORY: u64 = 64 * 1024;
 /// Seconds by which the kernel's own CPU limit of one process is later than the supervisor's of all.
 const CPU_GRACE: u64 = 2;
 
+/// How much larger than the disk a single file may claim to be: a hole beyond it is of no honest use, and a write past
+/// the disk's end shall meet "no space left" first.
+const FILE_SIZE_FACTOR: u64 = 4;
+/// How many more processes than the cgroup the kernel's limit per uid allows: the cgroup's shall be met first, because
+/// only that one is counted in the usage.
+const PROCESS_MARGIN: u64 = 16;
 /// The smallest average size of a file for which a disk has inodes.
 const BYTES_PER_INODE: u64 = 8192;
 
@@ -52,7 +58,7 @@ pub(crate) fn plan(
     let (scratch, limits) = scratch(execution, host)?;
     let mut process_limits = vec![
         (ProcessLimit::CoreSize, 0),
-        (ProcessLimit::FileSize, limits.disk_limit.bytes()),
+        (ProcessLimit::FileSize, limits.disk_limit.bytes().saturating_mul(FILE_SIZE_FACTOR)),
         (ProcessLimit::OpenFiles, OPEN_FILES),
         (ProcessLimit::LockedMemory, LOCKED_MEMORY),
         (ProcessLimit::MessageQueues, 0),
@@ -62,7 +68,7 @@ pub(crate) fn plan(
     }
     // Counted per uid: with a shared one, sandboxes would starve each other.
     if matches!(host.identity, Identity::Range { .. }) {
-        process_limits.push((ProcessLimit::Processes, u64::from(limits.process_limit) + 1));
+        process_limits.push((ProcessLimit::Processes, u64::from(limits.process_limit) + PROCESS_MARGIN));
     }
     let argv =
         [PYTHON, PROGRAM].map(str::to_owned).into_iter().chain(execution.args.iter().cloned()).collect();

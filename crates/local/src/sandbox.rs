@@ -219,7 +219,7 @@ impl RunningSandbox for LocalSandbox {
                 message = self.events.async_io(Interest::READABLE, |handle| handle.0.receive()),
                     if !self.events_closed => Woken::Message(message),
                 () = readable(self.listener.as_ref()) => Woken::Notice,
-                () = readable(self.oom.as_ref()) => Woken::OutOfMemory,
+                () = out_of_memory(self.oom.as_ref()) => Woken::OutOfMemory,
                 () = readable(self.init.as_ref()) => Woken::InitEnded,
             };
             match woken {
@@ -243,10 +243,10 @@ impl RunningSandbox for LocalSandbox {
                     }
                 }
                 Woken::OutOfMemory => {
-                    // Once is enough, and removing the cgroup makes it readable again.
-                    self.oom = None;
+                    // The kernel tells before it kills, and sometimes finds memory after all.
                     let killed = self.cgroup.as_ref().is_some_and(|cgroup| cgroup.usage().oom_kills > 0);
                     if killed {
+                        self.oom = None;
                         return Ok(SandboxEvent::OutOfMemory);
                     }
                 }
@@ -336,6 +336,13 @@ async fn readable(fd: Option<&AsyncFd<OwnedFd>>) {
         }
         guard.clear_ready();
     }
+}
+
+/// Returns a moment after the kernel has run out of the sandbox's memory, and again each moment after, as long as the
+/// event is not consumed: whether somebody was killed shows only then.
+async fn out_of_memory(event: Option<&AsyncFd<OwnedFd>>) {
+    readable(event).await;
+    tokio::time::sleep(Duration::from_millis(2)).await;
 }
 
 /// What the kernel says of `fd` at this moment: IN, or HUP when the other side is gone.

@@ -162,11 +162,17 @@ fn exited(code: i32, facts: &Facts<'_>) -> Verdict {
         );
     }
     let at = error.line.map_or_else(String::new, |line| format!(" in line {line}"));
+    // The files that filled the disk may be gone with the exception, and the witness with them.
+    let of = if error.errno == Some(ENOSPC) {
+        format!(": no space left, the disk limit is {}", facts.limits.disk_limit)
+    } else {
+        String::new()
+    };
     verdict(
         ExecutionStatus::Failed,
         Some(code),
         TerminationReason::Exception,
-        format!("uncaught {}{at}", error.name),
+        format!("uncaught {}{at}{of}", error.name),
     )
 }
 

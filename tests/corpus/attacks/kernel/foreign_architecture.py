@@ -6,7 +6,7 @@
 # [control]
 # stdout = "now\nreached"
 # [inside]
-# reason = "Signal"
+# reason = "SyscallDenied"
 # exit = 159
 # stdout = "now"
 # ///

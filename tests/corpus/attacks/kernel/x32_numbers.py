@@ -7,7 +7,10 @@
 # stdout = "getpid reached\nunshare reached\nptrace ESRCH"
 # absent = "ENOSYS"
 # [inside]
-# stdout = "getpid ENOSYS\nunshare ENOSYS\nptrace ENOSYS"
+# reason = "SyscallDenied"
+# exit = 159
+# stdout = ""
+# message_contains = "foreign architecture"
 # ///
 import ctypes
 import errno

@@ -9,10 +9,7 @@
 # ///
 import os
 
-text = b""
-for name in ("cmdline", "cgroup"):
-    with open(f"/proc/self/{name}", "rb") as file:
-        text += file.read()
-cgroups = [line.split(b":", 2)[2] for line in text.splitlines() if line.count(b":") >= 2]
+with open("/proc/self/cgroup", "rb") as file:
+    cgroups = [line.split(b":", 2)[2] for line in file.read().splitlines()]
 outside = os.path.realpath("/proc/self/cwd") != "/work"
 print("reached" if outside or any(path != b"/" for path in cgroups) else "blocked")

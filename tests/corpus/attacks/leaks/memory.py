@@ -11,8 +11,9 @@ import json
 import os
 import sys
 
-wanted = json.loads(sys.argv[1])["environment_variable"][::-1].encode()  # not in the same order: it must not find itself
-wanted = bytes(reversed(wanted)) + b"="
+flip = bytes(byte ^ 1 for byte in range(256))
+# What is looked for is never in this memory as it is, only with a bit flipped in each byte: it must not find itself.
+wanted = json.loads(sys.argv[1])["environment_variable"].encode().translate(flip) + b"=canary-".translate(flip)
 found = 0
 memory = os.open("/proc/self/mem", os.O_RDONLY)
 with open("/proc/self/maps") as maps:
@@ -23,7 +24,7 @@ with open("/proc/self/maps") as maps:
         begin, end = (int(part, 16) for part in bounds.split("-"))
         for offset in range(begin, end, 1 << 20):
             try:
-                found += wanted + b"canary-" in os.pread(memory, min(1 << 20, end - offset), offset)
+                found += wanted in os.pread(memory, min(1 << 20, end - offset), offset).translate(flip)
             except OSError:
                 break  # a page that is reserved and not there
 print("reached" if found else "blocked")

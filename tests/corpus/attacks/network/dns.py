@@ -5,7 +5,7 @@
 # [control]
 # stdout = "reached 192.0.2.7"
 # [inside]
-# stdout = "blocked EAI_AGAIN"
+# stdout = "blocked EAI_NONAME"
 # within = 20
 # ///
 import ctypes

@@ -6,7 +6,7 @@
 # stdout = "audit reached\nnetfilter reached\nuevent reached\ngeneric reached"
 # absent = "EPROTONOSUPPORT"
 # [inside]
-# stdout = "audit EPERM\nnetfilter EPERM\nuevent EPERM\ngeneric EPERM"
+# stdout = "audit EAFNOSUPPORT\nnetfilter EAFNOSUPPORT\nuevent EAFNOSUPPORT\ngeneric EAFNOSUPPORT"
 # ///
 import errno
 import socket

@@ -5,7 +5,7 @@
 # [control]
 # stdout = "TIOCSTI reached\nTIOCSTI with upper bits reached\nTIOCLINUX ENOTTY\nTIOCSETD reached"
 # [inside]
-# stdout = "TIOCSTI EPERM\nTIOCSTI with upper bits EPERM\nTIOCLINUX EPERM\nTIOCSETD EPERM"
+# stdout = "TIOCSTI EPERM\nTIOCSTI with upper bits ENOTTY\nTIOCLINUX EPERM\nTIOCSETD EPERM"
 # ///
 import ctypes
 import errno

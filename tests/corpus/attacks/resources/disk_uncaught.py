@@ -12,11 +12,21 @@
 # error = "OSError"
 # errno = 28
 # ///
+import itertools
 import os
-import tempfile
 
-files = [tempfile.TemporaryFile(dir=folder) for folder in (os.getcwd(), tempfile.gettempdir(), "/dev/shm")]
-for _ in range(16):
-    for file in files:
-        os.write(file.fileno(), b"x" * (1 << 20))
-print("reached")
+for number in itertools.count():
+    for folder in (os.getcwd(), "/tmp", "/dev/shm"):
+        path = f"{folder}/disk-uncaught-{os.getpid()}-{number}"
+        with open(path, "wb") as file:
+            if number < 16:
+                file.write(b"x" * (1 << 20))
+            else:
+                print("reached")
+                for name in range(number + 1):
+                    for place in (os.getcwd(), "/tmp", "/dev/shm"):
+                        try:
+                            os.unlink(f"{place}/disk-uncaught-{os.getpid()}-{name}")
+                        except FileNotFoundError:
+                            pass
+                raise SystemExit

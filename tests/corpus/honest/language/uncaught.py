@@ -5,7 +5,7 @@
 # stdout = "before"
 # error = "KeyError"
 # error_value = "'missing'"
-# error_line = 19
+# error_line = 15
 # stderr_contains = ["Traceback (most recent call last):\n  File \"/work/main.py\", line 19, in <module>\n    look_up()", "KeyError: 'missing'"]
 # stderr_lacks = ["runpy", "frozen", "site-packages", "aevatar"]
 # ///
