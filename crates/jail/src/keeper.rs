@@ -33,13 +33,9 @@ use crate::{
 /// `argv[0]` that makes this binary a keeper.
 pub(crate) const KEEPER: &str = "aevatar-sandbox-keeper";
 
-/// Namespaces of the engine.
-const ENGINE_NAMESPACES: i32 = libc::CLONE_NEWUSER
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNS
-    | libc::CLONE_NEWNET
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS;
+/// Namespaces of the engine. The launcher never opens a socket of a network, so it needs no network namespace of its
+/// own; every sandbox gets one.
+const ENGINE_NAMESPACES: i32 = libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWNS;
 
 /// What the server sends first; the cgroup instance's lock comes beside it.
 #[derive(Debug, Serialize, Deserialize)]

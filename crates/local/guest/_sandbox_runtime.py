@@ -1,44 +1,12 @@
 """Prepares the interpreter of a sandbox; imported by `site`, before the program.
 
-Nothing here is a boundary. It makes packages importable, lets output be seen while the program runs, and describes an
-uncaught exception on the report pipe, which the supervisor reads as a stranger's words.
+Nothing here is a boundary. It makes packages importable, lets output be seen while the program runs, and has an
+uncaught exception described on the report pipe. It is compiled at every start, so it is short.
 """
 
 import os
 import site
 import sys
-
-_REPORT = 3
-_PROGRAM = "/work/main.py"
-_MAX_TEXT = 60_000
-
-
-def _report(kind, value, trace):
-    import json
-    import traceback
-
-    def shorten(text):
-        return text if len(text) <= _MAX_TEXT else text[: _MAX_TEXT // 2] + "\n[…]\n" + text[-_MAX_TEXT // 2 :]
-
-    line = None
-    if isinstance(value, SyntaxError) and value.filename == _PROGRAM:
-        line = value.lineno
-    for frame, number in traceback.walk_tb(trace):
-        if frame.f_code.co_filename == _PROGRAM:
-            line = number
-    text = "".join(traceback.format_exception(kind, value, trace))
-    try:
-        words = str(value)
-    except Exception:
-        words = ""
-    report = {
-        "name": kind.__name__,
-        "value": shorten(words),
-        "traceback": shorten(text),
-        "line": line,
-        "errno": value.errno if isinstance(value, OSError) else None,
-    }
-    os.write(_REPORT, json.dumps(report, ensure_ascii=True, default=str).encode("ascii", "replace"))
 
 
 def _install():
@@ -51,12 +19,12 @@ def _install():
     cpus = os.environ.get("PYTHON_CPU_COUNT", "")
     if sys.version_info < (3, 13) and cpus.isdecimal():
         os.cpu_count = lambda: int(cpus)
-    # Only the main process of the sandbox has the report pipe. It is the first child of pid 1.
+    # Only the main process of the sandbox has the report pipe, as descriptor 3. It is the first child of pid 1.
     main = os.getpid()
     if os.getppid() != 1 or main != 2:
         return
     try:
-        os.set_inheritable(_REPORT, False)
+        os.set_inheritable(3, False)
     except OSError:
         return
     print_exception = sys.excepthook
@@ -64,9 +32,11 @@ def _install():
     def excepthook(kind, value, trace):
         try:
             if os.getpid() == main:
-                _report(kind, value, trace)
+                import _sandbox_report
+
+                os.write(3, _sandbox_report.describe(kind, value, trace))
         except BaseException:
-            # A program that broke the modules above still gets its exception printed.
+            # A program that broke what the report needs still gets its exception printed.
             pass
         print_exception(kind, value, trace)
 

@@ -24,7 +24,7 @@ use rustix::{
 
 use crate::{
     layout,
-    plan::{HostAbilities, SandboxPlan, plan},
+    plan::{HostAbilities, ScratchPlan, cgroup_limits, plan, scratch},
     sandbox::LocalSandbox,
     setup::{self, Layers, choose_identity},
 };
@@ -123,9 +123,22 @@ pub(crate) struct LaunchedParts {
     pub(crate) stdout: OwnedFd,
     pub(crate) stderr: OwnedFd,
     pub(crate) report: OwnedFd,
+    /// The disk, held until the sandbox is removed: releasing it takes the kernel a millisecond, which must not come
+    /// between the program's end and its result.
+    pub(crate) scratch: Option<OwnedFd>,
     pub(crate) uid: UidSlot,
     pub(crate) limits: aevatar_sandbox_contract::ResourceLimits,
     pub(crate) isolation: aevatar_sandbox_contract::IsolationReport,
+}
+
+/// What [`Host::make_resources`] makes.
+struct Resources {
+    scratch_plan: ScratchPlan,
+    scratch: Option<OwnedFd>,
+    no_disk: Option<String>,
+    cgroup: Option<SandboxCgroup>,
+    joins: Vec<OwnedFd>,
+    oom_event: Option<OwnedFd>,
 }
 
 impl Host {
@@ -169,30 +182,26 @@ impl Host {
         if let (Err(error), IsolationTier::Default) = (cgroups, self.tier) {
             return Err(setup::no_cgroups(error));
         }
-        let engine = self.engine(&execution.environment)?;
+        let uid = self.uids.take()?;
+        // What starts an engine and what makes a disk and cgroups wait for the kernel at different places.
+        let (engine, resources) = std::thread::scope(|scope| {
+            let resources = scope.spawn(|| self.make_resources(execution, &uid));
+            let engine = self.engine(&execution.environment);
+            (engine, resources.join())
+        });
+        let engine = engine?;
         let report = engine.report();
         if let (Some(failure), IsolationTier::Default) = (&report.proc_failure, self.tier) {
             return Err(setup::no_proc(failure));
         }
-
-        let uid = self.uids.take()?;
+        let Resources { scratch_plan, scratch, no_disk, cgroup, joins, oom_event } =
+            resources.map_err(|_| failed("make a disk and cgroups", io::Error::other("a thread panicked")))??;
         let abilities = HostAbilities {
-            tier: self.tier,
             identity: self.identity,
-            disk_images: self.disks.is_ok(),
             proc: report.proc_failure.is_none(),
             landlock: report.landlock_abi > 0,
         };
-        let (sandbox, scratch, no_disk) = self.plan_with_disk(execution, abilities, &uid)?;
-
-        let cgroup = cgroups
-            .ok()
-            .map(|instance| SandboxCgroup::create(instance, &execution.id.to_string(), sandbox.cgroup))
-            .transpose()
-            .map_err(cgroup_failed)?;
-        let joins = cgroup.as_ref().map(SandboxCgroup::join_files).transpose().map_err(cgroup_failed)?;
-        let oom_event =
-            cgroup.as_ref().map(SandboxCgroup::oom_event).transpose().map_err(cgroup_failed)?.flatten();
+        let sandbox = plan(execution, scratch_plan, abilities, uid.slot);
 
         let isolation = Layers {
             tier: self.tier,
@@ -219,7 +228,7 @@ impl Host {
             stdout,
             stderr,
             report,
-            cgroups: joins.unwrap_or_default(),
+            cgroups: joins,
             scratch,
         };
         engine
@@ -234,37 +243,51 @@ impl Host {
             stdout: stdout_ours,
             stderr: stderr_ours,
             report: report_ours,
+            scratch: fds.scratch,
             uid,
             limits: sandbox.limits,
             isolation,
         })
     }
 
-    /// The plan, and the disk it asks for. A host that turns out to give no disk is planned for again without; a host
-    /// whose disk is full is an error.
-    fn plan_with_disk(
+    /// What a sandbox needs that does not depend on the engine: the disk it writes to and the cgroups with its limits.
+    fn make_resources(&self, execution: &ExecutionPlan, uid: &UidSlot) -> Result<Resources, SandboxError> {
+        let (scratch_plan, scratch, no_disk) = self.make_disk(execution, uid)?;
+        let limits = cgroup_limits(&scratch_plan.limits);
+        let cgroup = self
+            .cgroups
+            .as_ref()
+            .ok()
+            .map(|instance| SandboxCgroup::create(instance, &execution.id.to_string(), limits))
+            .transpose()
+            .map_err(cgroup_failed)?;
+        let joins = cgroup.as_ref().map(SandboxCgroup::join_files).transpose().map_err(cgroup_failed)?;
+        let oom_event =
+            cgroup.as_ref().map(SandboxCgroup::oom_event).transpose().map_err(cgroup_failed)?.flatten();
+        Ok(Resources { scratch_plan, scratch, no_disk, cgroup, joins: joins.unwrap_or_default(), oom_event })
+    }
+
+    /// The disk. A host that turns out to give none is planned for again without; a host whose disk is full is an
+    /// error.
+    fn make_disk(
         &self,
         execution: &ExecutionPlan,
-        abilities: HostAbilities,
         uid: &UidSlot,
-    ) -> Result<(SandboxPlan, Option<OwnedFd>, Option<String>), SandboxError> {
-        let sandbox = plan(execution, abilities, uid.slot)?;
-        let disks = match (&self.disks, sandbox.spec.scratch) {
+    ) -> Result<(ScratchPlan, Option<OwnedFd>, Option<String>), SandboxError> {
+        let planned = scratch(execution, self.tier, self.disks.is_ok())?;
+        let disks = match (&self.disks, planned.backing) {
             (Ok(disks), ScratchBacking::Mount) => disks,
-            (Ok(_), ScratchBacking::Tmpfs { .. }) => return Ok((sandbox, None, None)),
-            (Err(reason), _) => return Ok((sandbox, None, Some(reason.clone()))),
+            (Ok(_), ScratchBacking::Tmpfs { .. }) => return Ok((planned, None, None)),
+            (Err(reason), _) => return Ok((planned, None, Some(reason.clone()))),
         };
-        let limits = &sandbox.limits;
+        let limits = &planned.limits;
         match disks.create(limits.disk_limit.bytes(), limits.inode_limit, self.identity.host_uid(uid.slot)) {
-            Ok(mount) => Ok((sandbox, Some(mount), None)),
+            Ok(mount) => Ok((planned, Some(mount), None)),
             Err(error @ DiskError::HostFull { .. }) => {
                 Err(SandboxError::new(ErrorCode::LimitNotEnforceable, error.to_string())
                     .with_hint("free some space, or ask for a smaller disk limit"))
             }
-            Err(error) => {
-                let without = HostAbilities { disk_images: false, ..abilities };
-                Ok((plan(execution, without, uid.slot)?, None, Some(error.to_string())))
-            }
+            Err(error) => Ok((scratch(execution, self.tier, false)?, None, Some(error.to_string()))),
         }
     }
 

@@ -15,6 +15,7 @@ pub(crate) const MATPLOTLIB_CONFIGURATION: &str = "/opt/python/share/matplotlibr
 
 const PREFIX: &str = "/opt/python";
 const RUNTIME: &str = include_str!("../guest/_sandbox_runtime.py");
+const REPORT: &str = include_str!("../guest/_sandbox_report.py");
 
 const PASSWD: &str = "root:x:0:0:root:/:/sbin/nologin\nsandbox:x:1000:1000:sandbox:/tmp:/sbin/nologin\n";
 const GROUP: &str = "root:x:0:\nsandbox:x:1000:\n";
@@ -64,6 +65,7 @@ fn python(environment: &PythonEnvironment) -> Vec<RootEntry> {
         ),
         file(site.join("sandbox.pth"), "import _sandbox_runtime\n"),
         file(site.join("_sandbox_runtime.py"), RUNTIME),
+        file(site.join("_sandbox_report.py"), REPORT),
         bind(&environment.packages, Path::new(PREFIX).join("packages")),
         file(MATPLOTLIB_CONFIGURATION, matplotlib_configuration(&environment.font_fallbacks)),
     ];

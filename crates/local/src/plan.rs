@@ -11,22 +11,25 @@ use aevatar_sandbox_jail::{
 
 use crate::layout::{MATPLOTLIB_CACHE, MATPLOTLIB_CONFIGURATION, PROGRAM, PYTHON, scratch_links};
 
-/// What this host can give, as far as a plan depends on it.
+/// What this host can give, as far as a sandbox depends on it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HostAbilities {
-    pub(crate) tier: IsolationTier,
     pub(crate) identity: Identity,
-    pub(crate) disk_images: bool,
     pub(crate) proc: bool,
     pub(crate) landlock: bool,
+}
+
+/// Where the writable folders are, and the limits that will be in force, the disk limit being what can be given.
+#[derive(Clone, Debug)]
+pub(crate) struct ScratchPlan {
+    pub(crate) backing: ScratchBacking,
+    pub(crate) limits: ResourceLimits,
 }
 
 /// A sandbox, ready to be made.
 #[derive(Clone, Debug)]
 pub(crate) struct SandboxPlan {
     pub(crate) spec: SandboxSpec,
-    pub(crate) cgroup: CgroupLimits,
-    /// The limits that will be in force.
     pub(crate) limits: ResourceLimits,
 }
 
@@ -46,16 +49,14 @@ const PROCESS_MARGIN: u64 = 16;
 /// The smallest average size of a file for which a disk has inodes.
 const BYTES_PER_INODE: u64 = 8192;
 
-/// Decides everything about a sandbox.
-///
-/// # Errors
-/// A limit that this host cannot give in this tier.
+/// Decides everything about a sandbox whose writable folders are decided.
 pub(crate) fn plan(
     execution: &ExecutionPlan,
+    scratch: ScratchPlan,
     host: HostAbilities,
     uid_slot: u32,
-) -> Result<SandboxPlan, SandboxError> {
-    let (scratch, limits) = scratch(execution, host)?;
+) -> SandboxPlan {
+    let limits = scratch.limits;
     let mut process_limits = vec![
         (ProcessLimit::CoreSize, 0),
         (ProcessLimit::FileSize, limits.disk_limit.bytes().saturating_mul(FILE_SIZE_FACTOR)),
@@ -72,45 +73,53 @@ pub(crate) fn plan(
     }
     let argv =
         [PYTHON, PROGRAM].map(str::to_owned).into_iter().chain(execution.args.iter().cloned()).collect();
-    Ok(SandboxPlan {
+    SandboxPlan {
         spec: SandboxSpec {
             argv,
             env: environment_variables(execution, &limits).into_iter().collect(),
             uid_slot,
-            scratch,
+            scratch: scratch.backing,
             scratch_links: scratch_links(&execution.environment),
             program_path: PROGRAM.into(),
             process_limits,
             proc: host.proc,
             landlock: host.landlock,
         },
-        cgroup: CgroupLimits {
-            millicores: limits.cpu_limit.millicores(),
-            memory: limits.memory_limit.bytes(),
-            // Init counts too, and is not the program's.
-            pids: limits.process_limit.saturating_add(1),
-        },
         limits,
-    })
+    }
+}
+
+/// What the sandbox's cgroups enforce.
+pub(crate) fn cgroup_limits(limits: &ResourceLimits) -> CgroupLimits {
+    CgroupLimits {
+        millicores: limits.cpu_limit.millicores(),
+        memory: limits.memory_limit.bytes(),
+        // Init counts too, and is not the program's.
+        pids: limits.process_limit.saturating_add(1),
+    }
 }
 
 /// Where the writable folders are, and the limits with the disk limit that follows from it.
 ///
 /// An image on disk can be larger than the memory limit. A tmpfs cannot: its pages are the program's memory, so half
 /// of the limit is left to the program itself, and "no space left" comes before "out of memory".
-fn scratch(
+///
+/// # Errors
+/// A disk limit that was asked for and that this host cannot give in this tier.
+pub(crate) fn scratch(
     execution: &ExecutionPlan,
-    host: HostAbilities,
-) -> Result<(ScratchBacking, ResourceLimits), SandboxError> {
+    tier: IsolationTier,
+    disk_images: bool,
+) -> Result<ScratchPlan, SandboxError> {
     let mut limits = execution.limits.clone();
-    if host.disk_images && limits.disk_limit.bytes() >= MIN_IMAGE {
+    if disk_images && limits.disk_limit.bytes() >= MIN_IMAGE {
         // Each inode takes a part of the disk for itself.
         limits.inode_limit = limits.inode_limit.min(limits.disk_limit.bytes() / BYTES_PER_INODE);
-        return Ok((ScratchBacking::Mount, limits));
+        return Ok(ScratchPlan { backing: ScratchBacking::Mount, limits });
     }
     let largest = (limits.memory_limit.bytes() / 2).max(1);
     if limits.disk_limit.bytes() > largest {
-        if !execution.disk_limit_is_default && host.tier == IsolationTier::Default {
+        if !execution.disk_limit_is_default && tier == IsolationTier::Default {
             return Err(SandboxError::new(
                 ErrorCode::LimitNotEnforceable,
                 format!(
@@ -126,7 +135,8 @@ fn scratch(
             limits.disk_limit = largest;
         }
     }
-    Ok((ScratchBacking::Tmpfs { bytes: limits.disk_limit.bytes(), inodes: limits.inode_limit }, limits))
+    let backing = ScratchBacking::Tmpfs { bytes: limits.disk_limit.bytes(), inodes: limits.inode_limit };
+    Ok(ScratchPlan { backing, limits })
 }
 
 /// The fixed few, then the caller's own on top.

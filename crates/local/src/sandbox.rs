@@ -48,6 +48,7 @@ pub(crate) struct LocalSandbox {
     oom: Option<AsyncFd<OwnedFd>>,
     pipes: Option<SandboxPipes>,
     cgroup: Option<SandboxCgroup>,
+    disk: Option<OwnedFd>,
     /// CPU time that setting up took, which is not the program's.
     cpu_before: Duration,
     main_usage: Option<(Duration, Duration)>,
@@ -86,6 +87,7 @@ impl LocalSandbox {
             oom: parts.oom_event.map(watch).transpose()?,
             pipes: Some(pipes),
             cgroup: parts.cgroup,
+            disk: parts.scratch,
             cpu_before: Duration::ZERO,
             main_usage: None,
             scratch: None,
@@ -294,6 +296,10 @@ impl RunningSandbox for LocalSandbox {
     }
 
     async fn remove(mut self: Box<Self>) -> Result<(), SandboxError> {
+        if let Some(disk) = self.disk.take() {
+            // Closing is unmounting.
+            drop(tokio::task::spawn_blocking(move || drop(disk)));
+        }
         let Some(cgroup) = self.cgroup.take() else { return Ok(()) };
         // The kernel lets go of the last process's cgroup a moment after it was reaped.
         for attempt in 0..200_u64 {

@@ -98,13 +98,20 @@ pub fn compile(architecture: Architecture) -> Vec<Instruction> {
 /// between that no call has belong to a range of their own.
 fn segments(architecture: Architecture) -> Vec<(u32, Vec<Instruction>)> {
     let calls = architecture.calls();
+    // Built once: a search of the whole table for each call takes longer than everything else about a filter.
+    let mut rules: BTreeMap<&str, Vec<&Rule>> = BTreeMap::new();
+    for rule in RULES {
+        for call in rule.calls {
+            rules.entry(call).or_default().push(rule);
+        }
+    }
     let Some(highest) = calls.last_key_value().map(|(number, _)| *number) else {
         return Vec::new();
     };
     let mut segments: Vec<(u32, Vec<Instruction>)> = Vec::new();
     for number in 0..=highest {
         let body = match calls.get(&number) {
-            Some(name) => decide(name),
+            Some(name) => decide(rules.get(name).map_or(&[], Vec::as_slice)),
             None => vec![ret(ERRNO | libc::ENOSYS.cast_unsigned())],
         };
         match segments.last_mut() {
@@ -115,9 +122,8 @@ fn segments(architecture: Architecture) -> Vec<(u32, Vec<Instruction>)> {
     segments
 }
 
-/// What to do with a call, its number being known.
-fn decide(name: &str) -> Vec<Instruction> {
-    let rules: Vec<&Rule> = RULES.iter().filter(|rule| rule.calls.contains(&name)).collect();
+/// What to do with a call that `rules` name, its number being known.
+fn decide(rules: &[&Rule]) -> Vec<Instruction> {
     let mut body = Vec::new();
     for rule in rules {
         body.extend(check(rule));
