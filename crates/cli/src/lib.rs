@@ -27,7 +27,7 @@ pub fn local_service(tier: IsolationTier) -> Result<PythonSandboxService, Sandbo
 
 /// The same with everything chosen.
 pub fn local_service_in(cache: PathBuf, tier: IsolationTier, options: ServiceOptions) -> PythonSandboxService {
-    let backend = LocalBackend::new(LocalBackendOptions { tier, state_folder: cache.clone() });
+    let backend = LocalBackend::new(&LocalBackendOptions { tier, state_folder: cache.clone() });
     PythonSandboxService::new(Arc::new(backend), PythonEnvironmentManager::new(cache), options)
 }
 

@@ -9,7 +9,8 @@ use std::{
 };
 
 use aevatar_sandbox_contract::{
-    DEFAULT_LIMITS, ErrorCode, ExecutionPlan, IsolationReport, IsolationTier, PythonEnvironment, RunningSandbox, SandboxBackend, SandboxError,
+    DEFAULT_LIMITS, ErrorCode, ExecutionPlan, IsolationReport, IsolationTier, PythonEnvironment, RunningSandbox,
+    SandboxBackend, SandboxError,
 };
 use aevatar_sandbox_jail::{
     Engine, LaunchFds,
@@ -44,6 +45,9 @@ pub struct LocalBackendOptions {
 #[derive(Debug)]
 pub struct LocalBackend(Arc<Host>);
 
+/// The engine of one environment, once it runs. Its own lock is held while it starts.
+type EngineSlot = Arc<Mutex<Option<Arc<Engine>>>>;
+
 #[derive(Debug)]
 struct Host {
     tier: IsolationTier,
@@ -51,13 +55,13 @@ struct Host {
     disks: Result<DiskImages, String>,
     uids: Arc<UidSlots>,
     /// Before `cgroups`, so that they are dropped, and every process is dead, when those are removed.
-    engines: Mutex<HashMap<String, Arc<Mutex<Option<Arc<Engine>>>>>>,
+    engines: Mutex<HashMap<String, EngineSlot>>,
     cgroups: Result<CgroupInstance, CgroupError>,
 }
 
 impl LocalBackend {
     /// A backend for this host. Makes its cgroups, and removes what dead servers left.
-    pub fn new(options: LocalBackendOptions) -> Self {
+    pub fn new(options: &LocalBackendOptions) -> Self {
         let identity = choose_identity();
         let disks = match identity {
             Identity::Range { .. } => {
@@ -145,8 +149,7 @@ impl Host {
     fn probe(&self) -> Result<IsolationReport, SandboxError> {
         let spec = EngineSpec { root: Vec::new(), identity: self.identity };
         let cgroups = self.cgroups.as_ref();
-        let engine =
-            Engine::start(&spec, cgroups.ok()).map_err(|error| setup::engine_failed(error, self.identity))?;
+        let engine = Engine::start(&spec, cgroups.ok()).map_err(|error| setup::engine_failed(error, self.identity))?;
         let limits = DEFAULT_LIMITS;
         let tried = cgroups.ok().map(|instance| {
             let cgroup_limits = CgroupLimits { millicores: 100, memory: limits.memory_limit.bytes(), pids: 64 };
@@ -221,16 +224,7 @@ impl Host {
         let (report_ours, report) = make_pipe()?;
         let program = program_file(&execution.code).map_err(|error| failed("hand over the program", error))?;
         let (handle, events) = Engine::events().map_err(|error| failed("make a socket", error))?;
-        let fds = LaunchFds {
-            events,
-            program,
-            stdin,
-            stdout,
-            stderr,
-            report,
-            cgroups: joins,
-            scratch,
-        };
+        let fds = LaunchFds { events, program, stdin, stdout, stderr, report, cgroups: joins, scratch };
         engine
             .launch(sandbox.spec, &fds)
             .map_err(|error| failed("reach the sandbox engine", io::Error::other(error)))?;
@@ -262,8 +256,7 @@ impl Host {
             .transpose()
             .map_err(cgroup_failed)?;
         let joins = cgroup.as_ref().map(SandboxCgroup::join_files).transpose().map_err(cgroup_failed)?;
-        let oom_event =
-            cgroup.as_ref().map(SandboxCgroup::oom_event).transpose().map_err(cgroup_failed)?.flatten();
+        let oom_event = cgroup.as_ref().map(SandboxCgroup::oom_event).transpose().map_err(cgroup_failed)?.flatten();
         Ok(Resources { scratch_plan, scratch, no_disk, cgroup, joins: joins.unwrap_or_default(), oom_event })
     }
 

@@ -69,9 +69,7 @@ fn python(environment: &PythonEnvironment) -> Vec<RootEntry> {
         bind(&environment.packages, Path::new(PREFIX).join("packages")),
         file(MATPLOTLIB_CONFIGURATION, matplotlib_configuration(&environment.font_fallbacks)),
     ];
-    entries.extend(
-        ["python", "python3", minor.as_str()].map(|name| symlink(bin.join(name), &environment.interpreter)),
-    );
+    entries.extend(["python", "python3", minor.as_str()].map(|name| symlink(bin.join(name), &environment.interpreter)));
     entries.extend(environment.font_list.iter().map(|(name, source)| bind(source, font_list(name))));
     entries
 }
@@ -83,11 +81,7 @@ fn font_list(name: &str) -> PathBuf {
 
 /// Links in the writable folders: where, and to what.
 pub(crate) fn scratch_links(environment: &PythonEnvironment) -> Vec<(PathBuf, PathBuf)> {
-    environment
-        .font_list
-        .iter()
-        .map(|(name, _)| (Path::new(MATPLOTLIB_CACHE).join(name), font_list(name)))
-        .collect()
+    environment.font_list.iter().map(|(name, _)| (Path::new(MATPLOTLIB_CACHE).join(name), font_list(name))).collect()
 }
 
 /// matplotlib falls back glyph by glyph over the families listed here; `sans-serif` keeps meaning what the program

@@ -50,12 +50,7 @@ const PROCESS_MARGIN: u64 = 16;
 const BYTES_PER_INODE: u64 = 8192;
 
 /// Decides everything about a sandbox whose writable folders are decided.
-pub(crate) fn plan(
-    execution: &ExecutionPlan,
-    scratch: ScratchPlan,
-    host: HostAbilities,
-    uid_slot: u32,
-) -> SandboxPlan {
+pub(crate) fn plan(execution: &ExecutionPlan, scratch: ScratchPlan, host: HostAbilities, uid_slot: u32) -> SandboxPlan {
     let limits = scratch.limits;
     let mut process_limits = vec![
         (ProcessLimit::CoreSize, 0),
@@ -71,8 +66,7 @@ pub(crate) fn plan(
     if matches!(host.identity, Identity::Range { .. }) {
         process_limits.push((ProcessLimit::Processes, u64::from(limits.process_limit) + PROCESS_MARGIN));
     }
-    let argv =
-        [PYTHON, PROGRAM].map(str::to_owned).into_iter().chain(execution.args.iter().cloned()).collect();
+    let argv = [PYTHON, PROGRAM].map(str::to_owned).into_iter().chain(execution.args.iter().cloned()).collect();
     SandboxPlan {
         spec: SandboxSpec {
             argv,
@@ -163,4 +157,108 @@ fn environment_variables(execution: &ExecutionPlan, limits: &ResourceLimits) -> 
         fixed.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
     variables.extend(execution.env.clone());
     variables
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{path::PathBuf, time::Duration};
+
+    use aevatar_sandbox_contract::{ByteQuantity, DEFAULT_LIMITS, ExecutionId, PythonEnvironment, PythonVersion};
+
+    use super::*;
+    use crate::layout::root;
+
+    fn environment() -> PythonEnvironment {
+        PythonEnvironment {
+            name: "default".into(),
+            key: "k".into(),
+            python: PythonVersion { major: 3, minor: 12, micro: 1 },
+            interpreter: "/usr/bin/python3.12".into(),
+            standard_library: vec!["/usr/lib/python3.12".into()],
+            hidden: vec!["/usr/lib/python3.12/site-packages".into()],
+            libraries: vec![(
+                "/lib64/ld-linux-x86-64.so.2".into(),
+                "/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2".into(),
+            )],
+            needs_loader_cache: false,
+            packages: "/cache/packages".into(),
+            installed: Vec::new(),
+            data: vec!["/usr/share/zoneinfo".into()],
+            fonts: vec!["/usr/share/fonts".into()],
+            font_fallbacks: vec!["Noto Sans CJK SC".into()],
+            font_list: Some(("fontlist-v390.json".into(), "/cache/fontlist-v390.json".into())),
+        }
+    }
+
+    fn execution() -> ExecutionPlan {
+        ExecutionPlan {
+            id: ExecutionId::generate(),
+            code: b"print('hello')".to_vec(),
+            args: vec!["--flag".into()],
+            env: BTreeMap::from([("NAME".to_owned(), "value".to_owned())]),
+            limits: ResourceLimits { cpu_time: Some(Duration::from_secs(5)), ..DEFAULT_LIMITS },
+            disk_limit_is_default: true,
+            environment: environment(),
+        }
+    }
+
+    const ROOT: HostAbilities =
+        HostAbilities { identity: Identity::Range { base: 0x7000_0000 }, proc: true, landlock: true };
+
+    #[test]
+    fn root_of_an_environment() {
+        let shown: Vec<String> = root(&environment())
+            .iter()
+            .map(|entry| match entry {
+                aevatar_sandbox_jail::spec::RootEntry::File(path, content) => {
+                    format!("{} ({} bytes)", path.display(), content.len().min(1))
+                }
+                other => format!("{other:?}"),
+            })
+            .collect();
+        insta::assert_snapshot!(shown.join("\n"));
+    }
+
+    #[test]
+    fn sandbox_of_a_root_service() {
+        let execution = execution();
+        let planned = plan(&execution, scratch(&execution, IsolationTier::Default, true).unwrap(), ROOT, 7);
+        insta::assert_debug_snapshot!(planned.spec);
+        insta::assert_debug_snapshot!(cgroup_limits(&planned.limits));
+    }
+
+    #[test]
+    fn an_ordinary_user_has_no_limit_per_uid_and_half_the_memory_as_disk() {
+        let execution = execution();
+        let scratch = scratch(&execution, IsolationTier::Default, false).unwrap();
+        assert_eq!(scratch.limits.disk_limit, ByteQuantity::from_mebibytes(256));
+        let own = HostAbilities { identity: Identity::Own { uid: 1000, gid: 1000 }, proc: false, landlock: false };
+        let spec = plan(&execution, scratch, own, 0).spec;
+        assert!(!spec.process_limits.iter().any(|(limit, _)| *limit == ProcessLimit::Processes));
+        assert!(!spec.proc && !spec.landlock);
+    }
+
+    #[test]
+    fn a_disk_that_was_asked_for_is_given_or_refused() {
+        let mut execution = ExecutionPlan { disk_limit_is_default: false, ..execution() };
+        let error = scratch(&execution, IsolationTier::Default, false).unwrap_err();
+        assert_eq!(error.code, ErrorCode::LimitNotEnforceable);
+        assert!(error.hint.unwrap().contains("--isolation reduced"));
+        assert!(scratch(&execution, IsolationTier::Reduced, false).is_ok());
+        execution.limits.disk_limit = ByteQuantity::from_mebibytes(100);
+        let given = scratch(&execution, IsolationTier::Default, false).unwrap();
+        assert_eq!(given.limits.disk_limit, execution.limits.disk_limit);
+    }
+
+    #[test]
+    fn every_target_is_below_the_root_and_comes_after_its_parents() {
+        let targets: Vec<PathBuf> = root(&environment()).iter().map(aevatar_sandbox_jail::spec::RootEntry::target).collect();
+        for (index, target) in targets.iter().enumerate() {
+            assert!(target.is_absolute() && !target.components().any(|part| part.as_os_str() == ".."), "{target:?}");
+            assert!(
+                !targets[..index].iter().any(|earlier| earlier.starts_with(target)),
+                "{target:?} hides an earlier one"
+            );
+        }
+    }
 }

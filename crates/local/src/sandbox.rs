@@ -128,7 +128,10 @@ impl LocalSandbox {
                         Ok(false) if self.init_has_ended() => {}
                         Ok(false) => {
                             self.kill();
-                            return Err(failed("verify the limits of a sandbox", io::Error::other("its cgroup is empty")));
+                            return Err(failed(
+                                "verify the limits of a sandbox",
+                                io::Error::other("its cgroup is empty"),
+                            ));
                         }
                         Err(error) => {
                             self.kill();
@@ -270,7 +273,8 @@ impl RunningSandbox for LocalSandbox {
     }
 
     fn usage(&mut self) -> ResourceUsage {
-        let mut usage = ResourceUsage { disk_bytes: self.scratch.map(|scratch| scratch.used_bytes), ..ResourceUsage::default() };
+        let mut usage =
+            ResourceUsage { disk_bytes: self.scratch.map(|scratch| scratch.used_bytes), ..ResourceUsage::default() };
         if let Some(cgroup) = &self.cgroup {
             let counted = cgroup.usage();
             usage.cpu_time = counted.cpu_time.saturating_sub(self.cpu_before);

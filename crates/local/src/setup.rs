@@ -77,12 +77,7 @@ impl Layers<'_> {
     fn proc(&self) -> IsolationLayer {
         match &self.engine.proc_failure {
             None => enforced("proc", "own processes only (subset=pid, hidepid)"),
-            Some(failure) => lesser(
-                "proc",
-                LayerState::Missing,
-                format!("no /proc inside: {failure}"),
-                PROC_FIX,
-            ),
+            Some(failure) => lesser("proc", LayerState::Missing, format!("no /proc inside: {failure}"), PROC_FIX),
         }
     }
 
@@ -144,7 +139,9 @@ fn lesser(name: &str, state: LayerState, detail: String, fix: &str) -> Isolation
 pub(crate) fn no_cgroups(error: &CgroupError) -> SandboxError {
     SandboxError::new(
         ErrorCode::IsolationUnavailable,
-        format!("this host cannot limit memory, CPU and processes (layers memoryCgroup, cpuCgroup, pidsCgroup): {error}"),
+        format!(
+            "this host cannot limit memory, CPU and processes (layers memoryCgroup, cpuCgroup, pidsCgroup): {error}"
+        ),
     )
     .with_hint(format!("{}; or {ACCEPT}", error.hint()))
 }
@@ -176,11 +173,12 @@ pub(crate) fn engine_failed(error: EngineError, identity: Identity) -> SandboxEr
         (SetupStep::CreateNamespaces, Errno::NOSYS | Errno::PERM) => Some(
             "the surrounding container's seccomp profile refuses clone3 with new namespaces: run outside, or with a profile that allows clone3, unshare, setns and mount",
         ),
-        (SetupStep::BuildRoot | SetupStep::PivotRoot | SetupStep::OpenSource | SetupStep::MapIdentity, Errno::ACCESS | Errno::PERM)
-            if rootless =>
-        {
-            Some("user namespaces come without privileges here, as under Ubuntu's AppArmor restriction: `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`, or an AppArmor profile for this binary with `userns,`; if the path named above is private to somebody else, make it readable")
-        }
+        (
+            SetupStep::BuildRoot | SetupStep::PivotRoot | SetupStep::OpenSource | SetupStep::MapIdentity,
+            Errno::ACCESS | Errno::PERM,
+        ) if rootless => Some(
+            "user namespaces come without privileges here, as under Ubuntu's AppArmor restriction: `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`, or an AppArmor profile for this binary with `userns,`; if the path named above is private to somebody else, make it readable",
+        ),
         (SetupStep::OpenSource, Errno::NOENT) => {
             Some("the environment names a file that is gone: `aevatar-sandbox env remove default`, then `env prepare`")
         }
@@ -192,7 +190,8 @@ pub(crate) fn engine_failed(error: EngineError, identity: Identity) -> SandboxEr
         }
         _ => ErrorCode::SandboxFailure,
     };
-    let layer = if failure.step == SetupStep::CreateNamespaces { " (layer namespaces; no tier does without it)" } else { "" };
+    let layer =
+        if failure.step == SetupStep::CreateNamespaces { " (layer namespaces; no tier does without it)" } else { "" };
     let refused =
         SandboxError::new(code, format!("the sandbox engine did not start{layer}: {failure}")).with_source(error);
     match hint {

@@ -9,7 +9,7 @@ const MIN_MEMORY: ByteQuantity = ByteQuantity::from_mebibytes(16);
 /// The smallest disk that holds the program itself.
 const MIN_DISK: u64 = 1 << 20;
 /// The longest time; beyond it a typing mistake is likelier than a wish.
-const MAX_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+const MAX_TIMEOUT: Duration = Duration::from_hours(24);
 /// What a request's arguments and environment may weigh together.
 const MAX_ARGUMENTS: usize = 64 * 1024;
 
@@ -30,9 +30,8 @@ pub(crate) fn resolve(
     limits.cpu_time = asked.cpu_time.or(limits.cpu_time);
     limits.timeout = request.timeout.unwrap_or(limits.timeout);
 
-    let refuse = |what: String, hint: &str| {
-        Err(SandboxError::new(ErrorCode::InvalidRequest, what).with_hint(hint.to_owned()))
-    };
+    let refuse =
+        |what: String, hint: &str| Err(SandboxError::new(ErrorCode::InvalidRequest, what).with_hint(hint.to_owned()));
     if limits.memory_limit < MIN_MEMORY {
         return refuse(
             format!("a memory limit of {} is too small for a Python interpreter", limits.memory_limit),
@@ -52,7 +51,10 @@ pub(crate) fn resolve(
         );
     }
     if limits.cpu_time.is_some_and(|time| time.is_zero() || time > MAX_TIMEOUT) {
-        return refuse("the CPU time limit is out of range".to_owned(), "ask for more than 0 seconds and at most 24 hours");
+        return refuse(
+            "the CPU time limit is out of range".to_owned(),
+            "ask for more than 0 seconds and at most 24 hours",
+        );
     }
     if !(1..=32_768).contains(&limits.process_limit) {
         return refuse(
@@ -65,14 +67,16 @@ pub(crate) fn resolve(
 }
 
 fn check_arguments(request: &SandboxExecutionRequest) -> Result<(), SandboxError> {
-    let refuse = |what: &str, hint: &str| {
-        Err(SandboxError::new(ErrorCode::InvalidRequest, what).with_hint(hint.to_owned()))
-    };
+    let refuse =
+        |what: &str, hint: &str| Err(SandboxError::new(ErrorCode::InvalidRequest, what).with_hint(hint.to_owned()));
     let pairs = request.env.iter();
     if request.args.iter().any(|argument| argument.contains('\0'))
         || pairs.clone().any(|(name, value)| name.contains('\0') || value.contains('\0'))
     {
-        return refuse("an argument or an environment variable contains a NUL character", "remove it: no program can receive one");
+        return refuse(
+            "an argument or an environment variable contains a NUL character",
+            "remove it: no program can receive one",
+        );
     }
     if pairs.clone().any(|(name, _)| name.is_empty() || name.contains('=')) {
         return refuse("an environment variable has no name, or a name with `=`", "name it as `NAME`");
@@ -80,7 +84,10 @@ fn check_arguments(request: &SandboxExecutionRequest) -> Result<(), SandboxError
     let weight: usize = request.args.iter().map(|argument| argument.len() + 1).sum::<usize>()
         + pairs.map(|(name, value)| name.len() + value.len() + 2).sum::<usize>();
     if weight > MAX_ARGUMENTS {
-        return refuse("arguments and environment variables together are larger than 64 KiB", "send large data through stdin");
+        return refuse(
+            "arguments and environment variables together are larger than 64 KiB",
+            "send large data through stdin",
+        );
     }
     Ok(())
 }
@@ -107,10 +114,16 @@ mod tests {
         };
         with(|request| request.timeout = Some(Duration::ZERO));
         with(|request| request.timeout = Some(Duration::from_secs(u64::MAX)));
-        with(|request| request.resources = SandboxResources { memory_limit: "1Mi".parse().ok(), ..SandboxResources::default() });
-        with(|request| request.resources = SandboxResources { disk_limit: "1".parse().ok(), ..SandboxResources::default() });
+        with(|request| {
+            request.resources = SandboxResources { memory_limit: "1Mi".parse().ok(), ..SandboxResources::default() }
+        });
+        with(|request| {
+            request.resources = SandboxResources { disk_limit: "1".parse().ok(), ..SandboxResources::default() }
+        });
         with(|request| request.resources = SandboxResources { process_limit: Some(0), ..SandboxResources::default() });
-        with(|request| request.resources = SandboxResources { cpu_time: Some(Duration::ZERO), ..SandboxResources::default() });
+        with(|request| {
+            request.resources = SandboxResources { cpu_time: Some(Duration::ZERO), ..SandboxResources::default() }
+        });
         with(|request| request.args = vec!["a\0b".into()]);
         with(|request| request.args = vec!["a".repeat(MAX_ARGUMENTS)]);
         with(|request| drop(request.env.insert("A=B".into(), String::new())));

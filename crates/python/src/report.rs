@@ -41,7 +41,9 @@ mod tests {
         let twice = br#"{"name":"A","value":"","traceback":""}{"name":"B","value":"","traceback":""}"#;
         let huge = format!(r#"{{"name":"A","value":"{}","traceback":""}}"#, "x".repeat(MAX_REPORT));
         let long_name = format!(r#"{{"name":"{}","value":"","traceback":""}}"#, "x".repeat(MAX_NAME + 1));
-        for bytes in [b"".as_slice(), b"{}", b"null", b"\xFF\xFE", twice, deep.as_bytes(), huge.as_bytes(), long_name.as_bytes()] {
+        for bytes in
+            [b"".as_slice(), b"{}", b"null", b"\xFF\xFE", twice, deep.as_bytes(), huge.as_bytes(), long_name.as_bytes()]
+        {
             assert_eq!(parse(bytes), None);
         }
     }

@@ -113,12 +113,12 @@ impl PythonSandboxService {
     pub async fn prepare(&self, name: Option<String>) -> Result<PythonEnvironment, SandboxError> {
         let environments = Arc::clone(&self.environments);
         let progress = Arc::clone(&self.progress);
-        let mut selection = EnvironmentSelection { python: self.options.python.clone(), ..EnvironmentSelection::default() };
+        let mut selection =
+            EnvironmentSelection { python: self.options.python.clone(), ..EnvironmentSelection::default() };
         if let Some(name) = name {
             selection.name = name;
         }
-        let prepared =
-            tokio::task::spawn_blocking(move || environments.prepare(&selection, progress.as_ref())).await;
+        let prepared = tokio::task::spawn_blocking(move || environments.prepare(&selection, progress.as_ref())).await;
         match prepared {
             Ok(environment) => environment.map_err(environment_unavailable),
             Err(error) => {

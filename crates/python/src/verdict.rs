@@ -339,7 +339,14 @@ mod tests {
             (None, None, None, false, &killed_one, (Reason::OutOfMemory, Failed, Some(137))),
             (None, None, None, false, &quiet, (Reason::SandboxFailure, Failed, None)),
             (Some(Intervention::WallTime), None, None, false, &quiet, (Reason::WallTimeLimit, TimedOut, Some(137))),
-            (Some(Intervention::WallTime), Some(Signalled(9)), None, false, &killed_one, (Reason::WallTimeLimit, TimedOut, Some(137))),
+            (
+                Some(Intervention::WallTime),
+                Some(Signalled(9)),
+                None,
+                false,
+                &killed_one,
+                (Reason::WallTimeLimit, TimedOut, Some(137)),
+            ),
             (Some(Intervention::CpuTime), None, None, false, &busy, (Reason::CpuTimeLimit, TimedOut, Some(137))),
             (Some(Intervention::Output), None, None, false, &quiet, (Reason::OutputLimit, Failed, Some(137))),
             (Some(Intervention::OutOfMemory), None, None, false, &killed_one, (Reason::OutOfMemory, Failed, Some(137))),
@@ -353,7 +360,7 @@ mod tests {
 
     #[test]
     fn numbers_are_readable() {
-        assert_eq!(seconds(Duration::from_millis(30_000)), "30 s");
+        assert_eq!(seconds(Duration::from_secs(30)), "30 s");
         assert_eq!(seconds(Duration::from_millis(1_250)), "1.25 s");
         assert_eq!(mebibytes(268_435_456), "256.0 MiB");
         assert_eq!(mebibytes(u64::MAX), "1759218604441.5 MiB");

@@ -24,7 +24,7 @@ pub(crate) fn run(arguments: PythonArgument) -> anyhow::Result<ExitCode> {
     let mut page = Page::default();
 
     let backend = LocalBackendOptions { tier: IsolationTier::Reduced, state_folder: cache.clone() };
-    let probed = LocalBackend::new(backend).probe();
+    let probed = LocalBackend::new(&backend).probe();
     match &probed {
         Ok(report) => page.layers(report),
         Err(error) => page.failure("sandbox", error),

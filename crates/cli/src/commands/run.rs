@@ -82,10 +82,8 @@ pub(crate) fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
     let tier = arguments.isolation.into();
     let request = request(arguments)?;
 
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .context("could not start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("could not start the runtime")?;
     let outcome = runtime.block_on(async {
         let service = local_service_in(cache_folder()?, tier, options).with_progress(TerminalProgress::new());
         let streams = ExecutionStreams {
@@ -157,9 +155,12 @@ fn read_program(file: &str) -> anyhow::Result<Vec<u8>> {
     };
     source.take(MAX_PROGRAM + 1).read_to_end(&mut code).map_err(|error| unreadable(path, error))?;
     if code.len() as u64 > MAX_PROGRAM {
-        return Err(SandboxError::new(ErrorCode::InvalidRequest, format!("the program in `{file}` is larger than 16Mi"))
-            .with_hint("send data through stdin rather than in the program")
-            .into());
+        return Err(SandboxError::new(
+            ErrorCode::InvalidRequest,
+            format!("the program in `{file}` is larger than 16Mi"),
+        )
+        .with_hint("send data through stdin rather than in the program")
+        .into());
     }
     Ok(code)
 }

@@ -267,8 +267,11 @@ mod tests {
     }
 
     const BOTH: [Architecture; 2] = [Architecture::X86_64, Architecture::Aarch64];
-    const EPERM: u32 = ERRNO | 1;
-    const ENOSYS: u32 = ERRNO | 38;
+    const EPERM: u32 = ERRNO + 1;
+    const ENOSYS: u32 = ERRNO + 38;
+    const ENOTTY: u32 = ERRNO + 25;
+    const EAFNOSUPPORT: u32 = ERRNO + 97;
+    const SIGCHLD: u64 = 0x11;
 
     #[test]
     fn every_unconditional_rule_is_what_the_filter_answers() {
@@ -401,24 +404,24 @@ mod tests {
             assert_eq!(socket(AF::INET, 1 | 0x8_0800), ALLOW);
             assert_eq!(socket(AF::INET6, 2), ALLOW);
             assert_eq!(socket(AF::INET, 3), USER_NOTIFICATION, "raw");
-            assert_eq!(socket(AF::NETLINK, 3), ERRNO | 97);
+            assert_eq!(socket(AF::NETLINK, 3), EAFNOSUPPORT);
             for family in [17, 38, 40] {
                 assert_eq!(socket(family, 1), USER_NOTIFICATION, "{family}");
             }
             assert_eq!(socket(AF::UNIX | 1 << 32, 1), USER_NOTIFICATION, "upper half of the family");
             assert_eq!(socket(AF::UNIX, 1 | 1 << 40), USER_NOTIFICATION, "upper half of the type");
 
-            assert_eq!(ask(architecture, "clone", [17, 0, 0, 0, 0, 0]), ALLOW);
+            assert_eq!(ask(architecture, "clone", [SIGCHLD, 0, 0, 0, 0, 0]), ALLOW);
             for namespace in [0x80, 0x2_0000, 0x200_0000, 0x400_0000, 0x800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000]
             {
-                assert_eq!(ask(architecture, "clone", [17 | namespace, 0, 0, 0, 0, 0]), USER_NOTIFICATION);
+                assert_eq!(ask(architecture, "clone", [SIGCHLD | namespace, 0, 0, 0, 0, 0]), USER_NOTIFICATION);
             }
 
             let ioctl = |request: u64| ask(architecture, "ioctl", [1, request, 0, 0, 0, 0]);
             assert_eq!(ioctl(0x5401), ALLOW);
             assert_eq!(ioctl(0x5412), USER_NOTIFICATION);
-            assert_eq!(ioctl(0x5412 | 1 << 32), ERRNO | 25);
-            assert_eq!(ioctl(0x1234), ERRNO | 25);
+            assert_eq!(ioctl(0x5412 | 1 << 32), ENOTTY);
+            assert_eq!(ioctl(0x1234), ENOTTY);
 
             assert_eq!(ask(architecture, "mknodat", [0, 0, 0o010_600, 0, 0, 0]), ALLOW);
             assert_eq!(ask(architecture, "mknodat", [0, 0, 0o060_600, 0, 0, 0]), USER_NOTIFICATION);

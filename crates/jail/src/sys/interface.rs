@@ -14,10 +14,8 @@ const IFF_UP: libc::c_short = 1;
 /// Brings `lo` up; the kernel then gives it 127.0.0.1 and `::1` by itself.
 pub(crate) fn bring_up_loopback() -> Result<(), Errno> {
     let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)?;
-    let mut request = libc::ifreq {
-        ifr_name: [0; libc::IFNAMSIZ],
-        ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: IFF_UP },
-    };
+    let mut request =
+        libc::ifreq { ifr_name: [0; libc::IFNAMSIZ], ifr_ifru: libc::__c_anonymous_ifr_ifru { ifru_flags: IFF_UP } };
     for (target, byte) in request.ifr_name.iter_mut().zip(*b"lo\0") {
         *target = byte.cast_signed() as libc::c_char;
     }

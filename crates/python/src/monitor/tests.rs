@@ -1,1 +1,336 @@
-//! The monitor over a backend that plays scripts, in paused time.
+//! The monitor over a sandbox that plays a script, in paused time.
+
+use std::{
+    collections::VecDeque,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use aevatar_sandbox_contract::{
+    DEFAULT_LIMITS, ErrorCode, ExecutionId, ExecutionStatus, IsolationReport, IsolationTier, PythonEnvironment,
+    PythonVersion, TerminationReason,
+};
+use proptest::prelude::*;
+use tokio::io::DuplexStream;
+
+use super::*;
+
+/// One step of a script.
+enum Step {
+    Event(SandboxEvent),
+    Fail,
+    Wait(Duration),
+    Print(&'static [u8]),
+    Report(&'static [u8]),
+    /// Nothing happens until it is killed.
+    Hang,
+}
+
+/// Plays a script. After a kill, whatever is left of it is skipped and the sandbox is gone.
+struct Scripted {
+    script: VecDeque<Step>,
+    killed: Arc<AtomicBool>,
+    removed: Arc<AtomicBool>,
+    pipes: Option<SandboxPipes>,
+    stdout: Option<DuplexStream>,
+    report: Option<DuplexStream>,
+    limits: ResourceLimits,
+    isolation: IsolationReport,
+    cpu_time: Duration,
+    usage: ResourceUsage,
+}
+
+impl Scripted {
+    fn new(limits: ResourceLimits, script: impl IntoIterator<Item = Step>) -> Self {
+        let (stdout, stdout_reader) = tokio::io::duplex(1 << 20);
+        let (report, report_reader) = tokio::io::duplex(1 << 20);
+        let pipes = SandboxPipes {
+            stdin: Box::new(tokio::io::sink()),
+            stdout: Box::new(stdout_reader),
+            stderr: Box::new(tokio::io::empty()),
+            report: Box::new(report_reader),
+        };
+        Self {
+            script: script.into_iter().collect(),
+            killed: Arc::default(),
+            removed: Arc::default(),
+            pipes: Some(pipes),
+            stdout: Some(stdout),
+            report: Some(report),
+            limits,
+            isolation: IsolationReport { backend: "script".into(), tier: IsolationTier::Default, layers: Vec::new() },
+            cpu_time: Duration::ZERO,
+            usage: ResourceUsage::default(),
+        }
+    }
+
+    fn gone(&mut self) -> SandboxEvent {
+        drop((self.stdout.take(), self.report.take()));
+        SandboxEvent::Gone
+    }
+}
+
+#[async_trait::async_trait]
+impl RunningSandbox for Scripted {
+    fn take_pipes(&mut self) -> Option<SandboxPipes> {
+        self.pipes.take()
+    }
+
+    fn effective_limits(&self) -> &ResourceLimits {
+        &self.limits
+    }
+
+    fn isolation(&self) -> &IsolationReport {
+        &self.isolation
+    }
+
+    async fn next_event(&mut self) -> Result<SandboxEvent, SandboxError> {
+        loop {
+            if self.killed.load(Ordering::SeqCst) {
+                return Ok(self.gone());
+            }
+            match self.script.front() {
+                None => return Ok(self.gone()),
+                Some(Step::Hang) => std::future::pending().await,
+                Some(Step::Wait(duration)) => tokio::time::sleep(*duration).await,
+                Some(Step::Print(bytes)) => {
+                    if let Some(stdout) = &mut self.stdout {
+                        stdout.write_all(bytes).await.unwrap();
+                    }
+                }
+                Some(Step::Report(bytes)) => {
+                    if let Some(report) = &mut self.report {
+                        report.write_all(bytes).await.unwrap();
+                    }
+                }
+                Some(Step::Fail) => {
+                    self.script.pop_front();
+                    return Err(SandboxError::new(ErrorCode::SandboxFailure, "scripted"));
+                }
+                Some(Step::Event(event)) => {
+                    let event = event.clone();
+                    self.script.pop_front();
+                    return Ok(event);
+                }
+            }
+            self.script.pop_front();
+        }
+    }
+
+    fn cpu_time(&mut self) -> Option<Duration> {
+        self.cpu_time += Duration::from_millis(10);
+        Some(self.cpu_time)
+    }
+
+    fn kill(&mut self) {
+        self.killed.store(true, Ordering::SeqCst);
+    }
+
+    fn usage(&mut self) -> ResourceUsage {
+        self.usage.clone()
+    }
+
+    fn disk_was_full(&self) -> bool {
+        false
+    }
+
+    async fn remove(self: Box<Self>) -> Result<(), SandboxError> {
+        self.removed.store(true, Ordering::SeqCst);
+        Ok(())
+    }
+}
+
+fn plan() -> ExecutionPlan {
+    ExecutionPlan {
+        id: ExecutionId::generate(),
+        code: Vec::new(),
+        args: Vec::new(),
+        env: std::collections::BTreeMap::new(),
+        limits: DEFAULT_LIMITS,
+        disk_limit_is_default: true,
+        environment: PythonEnvironment {
+            name: "default".into(),
+            key: "0123456789abcdef".into(),
+            python: PythonVersion { major: 3, minor: 11, micro: 2 },
+            interpreter: PathBuf::new(),
+            standard_library: Vec::new(),
+            hidden: Vec::new(),
+            libraries: Vec::new(),
+            needs_loader_cache: false,
+            packages: PathBuf::new(),
+            installed: Vec::new(),
+            data: Vec::new(),
+            fonts: Vec::new(),
+            font_fallbacks: Vec::new(),
+            font_list: None,
+        },
+    }
+}
+
+struct Watched {
+    result: Result<SandboxExecutionResult, SandboxError>,
+    killed: bool,
+    removed: bool,
+}
+
+async fn watch(sandbox: Scripted, cancelled: CancellationToken, interrupted: CancellationToken) -> Watched {
+    let (killed, removed) = (Arc::clone(&sandbox.killed), Arc::clone(&sandbox.removed));
+    let monitor =
+        PythonExecutionMonitor::new(DEFAULT_LIMITS, cancelled, interrupted, jiff::Timestamp::now(), Instant::now());
+    let result = monitor.watch(Box::new(sandbox), &plan(), Vec::new(), ExecutionStreams::default()).await;
+    Watched { result, killed: killed.load(Ordering::SeqCst), removed: removed.load(Ordering::SeqCst) }
+}
+
+async fn run(script: impl IntoIterator<Item = Step>) -> Watched {
+    let sandbox = Scripted::new(DEFAULT_LIMITS, script);
+    watch(sandbox, CancellationToken::new(), CancellationToken::new()).await
+}
+
+const STARTED: Step = Step::Event(SandboxEvent::Started);
+
+fn ended(code: i32) -> Step {
+    Step::Event(SandboxEvent::MainEnded(ProgramEnd::Exited(code)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_program_that_ends_by_itself_is_not_killed() {
+    let watched = run([STARTED, Step::Print(b"hello\n"), Step::Wait(Duration::from_secs(2)), ended(0)]).await;
+    let result = watched.result.unwrap();
+    assert_eq!(result.status, ExecutionStatus::Completed);
+    assert_eq!(result.stdout, "hello\n");
+    assert_eq!(result.usage.wall_time, Duration::from_secs(2));
+    assert_eq!(result.usage.output_bytes, 6);
+    assert!(watched.removed && !watched.killed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_deadline_counts_from_the_start_of_the_program() {
+    // 20 s of setting up are not the program's.
+    let watched =
+        run([Step::Wait(Duration::from_secs(20)), STARTED, Step::Wait(Duration::from_secs(29)), ended(0)]).await;
+    let result = watched.result.unwrap();
+    assert_eq!(result.termination.reason, TerminationReason::Exited);
+    assert_eq!(result.usage.startup, Duration::from_secs(20));
+
+    let watched = run([STARTED, Step::Print(b"so far"), Step::Hang]).await;
+    let result = watched.result.unwrap();
+    assert_eq!(result.termination.reason, TerminationReason::WallTimeLimit);
+    assert_eq!(result.status, ExecutionStatus::TimedOut);
+    assert_eq!(result.stdout, "so far", "what was written before the end is there");
+    assert_eq!(result.usage.wall_time, DEFAULT_LIMITS.timeout);
+    assert!(watched.removed && watched.killed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancelling_and_stopping_are_told_apart() {
+    for (cancel, reason) in [(true, TerminationReason::Cancelled), (false, TerminationReason::Interrupted)] {
+        let (cancelled, interrupted) = (CancellationToken::new(), CancellationToken::new());
+        let sandbox = Scripted::new(DEFAULT_LIMITS, [STARTED, Step::Hang]);
+        let watching = tokio::spawn(watch(sandbox, cancelled.clone(), interrupted.clone()));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        if cancel {
+            cancelled.cancel();
+        } else {
+            interrupted.cancel();
+        }
+        let watched = watching.await.unwrap();
+        let result = watched.result.unwrap();
+        assert_eq!((result.status, result.termination.reason), (ExecutionStatus::Cancelled, reason));
+        assert!(watched.removed && watched.killed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_end_before_the_cancellation_stays_the_end() {
+    let cancelled = CancellationToken::new();
+    let sandbox = Scripted::new(DEFAULT_LIMITS, [STARTED, ended(0), Step::Wait(Duration::from_secs(5))]);
+    let watching = tokio::spawn(watch(sandbox, cancelled.clone(), CancellationToken::new()));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    cancelled.cancel();
+    let result = watching.await.unwrap().result.unwrap();
+    assert_eq!(result.status, ExecutionStatus::Completed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn cpu_time_and_output_have_limits() {
+    let limits = ResourceLimits { cpu_time: Some(Duration::from_millis(100)), ..DEFAULT_LIMITS };
+    let sandbox = Scripted::new(limits, [STARTED, Step::Hang]);
+    let watched = watch(sandbox, CancellationToken::new(), CancellationToken::new()).await;
+    assert_eq!(watched.result.unwrap().termination.reason, TerminationReason::CpuTimeLimit);
+
+    let limits = ResourceLimits { output_limit: "10".parse().unwrap(), ..DEFAULT_LIMITS };
+    let sandbox = Scripted::new(limits, [STARTED, Step::Print(b"more than ten bytes"), Step::Hang]);
+    let watched = watch(sandbox, CancellationToken::new(), CancellationToken::new()).await;
+    let result = watched.result.unwrap();
+    assert_eq!(result.termination.reason, TerminationReason::OutputLimit);
+    assert_eq!(result.stdout, "more than ten bytes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_killed_child_ends_the_whole() {
+    let mut sandbox = Scripted::new(DEFAULT_LIMITS, [STARTED, Step::Event(SandboxEvent::OutOfMemory), Step::Hang]);
+    sandbox.usage.oom_kills = 1;
+    let watched = watch(sandbox, CancellationToken::new(), CancellationToken::new()).await;
+    assert_eq!(watched.result.unwrap().termination.reason, TerminationReason::OutOfMemory);
+    assert!(watched.killed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_report_describes_a_failure_and_cannot_make_or_unmake_one() {
+    const REPORT: &[u8] = br#"{"name":"KeyError","value":"'x'","traceback":"Traceback","line":7}"#;
+    let result = run([STARTED, Step::Report(REPORT), ended(1)]).await.result.unwrap();
+    assert_eq!(result.termination.reason, TerminationReason::Exception);
+    assert_eq!(result.error.unwrap().line, Some(7));
+
+    // It exits with 0: there was no uncaught exception, whatever it says.
+    let result = run([STARTED, Step::Report(REPORT), ended(0)]).await.result.unwrap();
+    assert_eq!((result.status, result.error), (ExecutionStatus::Completed, None));
+
+    let result =
+        run([STARTED, Step::Report(br#"{"status":"Completed","exitCode":0}"#), ended(1)]).await.result.unwrap();
+    assert_eq!((result.termination.reason, result.error), (TerminationReason::Exited, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn denied_calls_are_named_once_and_the_last_one_last() {
+    let denied = |name: &str| Step::Event(SandboxEvent::SyscallDenied(name.to_owned()));
+    let result = run([STARTED, denied("mount"), denied("bpf"), denied("mount"), ended(0)]).await.result.unwrap();
+    assert_eq!(result.usage.denied_syscalls, ["bpf", "mount"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sandbox_that_fails_or_hangs_in_setting_up_is_removed() {
+    for script in [vec![Step::Fail], vec![STARTED, Step::Fail], vec![Step::Hang]] {
+        let watched = run(script).await;
+        assert_eq!(watched.result.unwrap_err().code, ErrorCode::SandboxFailure);
+        assert!(watched.removed);
+    }
+    // And the next one works.
+    assert_eq!(run([STARTED, ended(0)]).await.result.unwrap().status, ExecutionStatus::Completed);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    /// Whatever happens in whatever order, there is exactly one outcome, a final one, and the sandbox is removed.
+    #[test]
+    fn every_order_of_events_ends_once(kinds in proptest::collection::vec(0_u8..6, 0..12)) {
+        let script: Vec<Step> = kinds.into_iter().map(|kind| match kind {
+            0 => STARTED,
+            1 => ended(0),
+            2 => Step::Event(SandboxEvent::OutOfMemory),
+            3 => Step::Event(SandboxEvent::SyscallDenied("mount".to_owned())),
+            4 => Step::Wait(Duration::from_secs(7)),
+            _ => Step::Print(b"x"),
+        }).collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+        let watched = runtime.block_on(run(script));
+        prop_assert!(watched.removed);
+        if let Ok(result) = watched.result {
+            prop_assert!(result.is_completed);
+        }
+    }
+}

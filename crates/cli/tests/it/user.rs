@@ -1,0 +1,143 @@
+//! An ordinary user: a uid of its own, a home with the binary and an environment without packages, and cgroups as a
+//! service manager would delegate them, if wanted. Only root can make one.
+
+use std::{
+    os::unix::fs::{PermissionsExt, chown},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{
+    host::{self, Process},
+    place::{BINARY, Outcome, finish},
+    running::Running,
+};
+
+/// The first uid. No entry in /etc/passwd is needed, and none should be there.
+const FIRST_UID: u32 = 61_001;
+static MADE: AtomicU32 = AtomicU32::new(0);
+
+pub(crate) struct OrdinaryUser {
+    uid: u32,
+    home: TempDir,
+    /// One folder per hierarchy; none without delegated cgroups.
+    cgroups: Vec<PathBuf>,
+}
+
+impl OrdinaryUser {
+    pub(crate) fn without_cgroups() -> Self {
+        let uid = FIRST_UID + MADE.fetch_add(1, Ordering::SeqCst);
+        let home = tempfile::Builder::new().prefix("it-user-").tempdir().unwrap();
+        let user = Self { uid, home, cgroups: Vec::new() };
+        user.own(user.home());
+        std::fs::set_permissions(user.home(), PermissionsExt::from_mode(0o755)).unwrap();
+        for name in ["cache", "work"] {
+            std::fs::create_dir(user.home().join(name)).unwrap();
+            user.own(&user.home().join(name));
+        }
+        // By another process: a file that this one had open for writing could be held by a child of another test's.
+        let copied = Command::new("install").args(["-m", "755", BINARY]).arg(user.binary()).status().unwrap();
+        assert!(copied.success());
+        let requirements = user.home().join("requirements.txt");
+        std::fs::write(&requirements, "").unwrap();
+        let prepared = finish(
+            user.command(&["env", "prepare", "--name", "plain", "--requirements", requirements.to_str().unwrap()]),
+            b"",
+        );
+        assert_eq!(prepared.code, 0, "{prepared:?}");
+        user
+    }
+
+    pub(crate) fn with_cgroups() -> Self {
+        let mut user = Self::without_cgroups();
+        // Not `aevatar-sandbox-…`: servers sweep those.
+        let name = format!("it-user-{}-{}", std::process::id(), user.uid);
+        for parent in host::cgroup_parents() {
+            let folder = parent.join(&name);
+            std::fs::create_dir(&folder).unwrap();
+            user.cgroups.push(folder.clone());
+            user.own(&folder);
+            for file in ["tasks", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
+                if folder.join(file).exists() {
+                    user.own(&folder.join(file));
+                }
+            }
+        }
+        user
+    }
+
+    fn own(&self, path: &Path) {
+        chown(path, Some(self.uid), Some(self.uid)).unwrap();
+    }
+
+    fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    fn binary(&self) -> PathBuf {
+        self.home().join("aevatar-sandbox")
+    }
+
+    /// The binary as this user, in its cgroups from the start.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new("sh");
+        let script = r#"while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs" || exit 99; shift; done; shift; exec "$@""#;
+        command.args(["-c", script, "sh"]).args(&self.cgroups).args(["--", "setpriv"]);
+        command.args([format!("--reuid={}", self.uid), format!("--regid={}", self.uid)]);
+        command.args(["--clear-groups", "--inh-caps=-all", "--"]).arg(self.binary()).args(arguments);
+        // The distribution's Python first: the default one may be below root's home.
+        let path = format!("/usr/bin:/bin:{}", std::env::var("PATH").unwrap_or_default());
+        command.env_clear().env("PATH", path).env("HOME", self.home()).env("TMPDIR", self.home().join("work"));
+        command.env("AEVATAR_SANDBOX_CACHE", self.home().join("cache")).current_dir(self.home().join("work"));
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Outcome {
+        finish(self.command(&[&["run", "--env", "plain"], arguments].concat()), b"")
+    }
+
+    pub(crate) fn run_json(&self, arguments: &[&str]) -> Value {
+        self.run(&[&["--json"], arguments].concat()).json()
+    }
+
+    pub(crate) fn start(&self, arguments: &[&str]) -> Running {
+        Running::start(self.command(&[&["run", "--env", "plain"], arguments].concat()))
+    }
+
+    pub(crate) fn processes(&self) -> Vec<Process> {
+        host::all_processes().into_iter().filter(|process| process.uid() == Some(self.uid)).collect()
+    }
+
+    /// Fails unless this user has no process, no cgroup of a sandbox and no leftover file.
+    pub(crate) fn assert_nothing_left(&self) {
+        host::eventually_nothing("left of an ordinary user's sandbox", || {
+            let mut left: Vec<String> =
+                self.processes().into_iter().map(|process| format!("process {} {}", process.pid, process.name())).collect();
+            let cgroups = host::cgroups_named(&self.cgroups, "aevatar-sandbox");
+            left.extend(cgroups.into_iter().map(|path| path.display().to_string()));
+            let files = std::fs::read_dir(self.home().join("work")).unwrap().flatten();
+            left.extend(files.map(|file| file.path().display().to_string()));
+            left
+        });
+    }
+}
+
+impl Drop for OrdinaryUser {
+    fn drop(&mut self) {
+        for folder in &self.cgroups {
+            let removed = (0..250).any(|_attempt| {
+                std::thread::sleep(std::time::Duration::from_millis(20));
+                // On cgroup v2 the server leaves an empty supervisor's cgroup.
+                drop(std::fs::remove_dir(folder.join("aevatar-sandbox.supervisor")));
+                std::fs::remove_dir(folder).is_ok()
+            });
+            if !removed && !std::thread::panicking() {
+                panic!("left behind: {}", folder.display());
+            }
+        }
+    }
+}
