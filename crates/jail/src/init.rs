@@ -51,7 +51,7 @@ fn prepare(spec: &SandboxSpec, fds: &LaunchFds, go: &OwnedFd) -> Result<(), Setu
     await_mapping(go).during(SetupStep::MapIdentity, "user namespace")?;
     // From here on files that are made belong to the sandbox's own id. No id 0 is mapped, so capabilities stay.
     privileges::become_id(INNER_ID).during(SetupStep::SetIdentity, INNER_ID)?;
-    join_cgroups(&fds.cgroups)?;
+    join_cgroups(spec, &fds.cgroups)?;
     rustix::system::sethostname(b"sandbox").during(SetupStep::SetHostname, "sandbox")?;
     interface::bring_up_loopback().during(SetupStep::ConfigureLoopback, "lo")?;
     mount_scratch(spec, fds.scratch.as_ref())?;
@@ -77,11 +77,24 @@ fn await_mapping(go: &OwnedFd) -> Result<(), Errno> {
 /// Joins each cgroup by writing "0" ("me") to its file. Only a single-threaded process may do this on cgroup v1, and
 /// it is forty times faster than being moved from outside. The cgroup namespace comes after: its root is the cgroup
 /// one is in when it is made.
-fn join_cgroups(files: &[OwnedFd]) -> Result<(), SetupFailure> {
+fn join_cgroups(spec: &SandboxSpec, files: &[OwnedFd]) -> Result<(), SetupFailure> {
     for file in files {
         rustix::io::write(file, b"0").during(SetupStep::JoinCgroup, "cgroup of the sandbox")?;
     }
+    if let (Some(name), true) = (&spec.cgroup_name, spec.proc) {
+        verify_joined(name, files.len()).during(SetupStep::VerifyLocks, "cgroup of the sandbox")?;
+    }
     clone::unshare_cgroup_namespace().during(SetupStep::CreateNamespaces, "cgroup namespace")
+}
+
+/// Looks at where the kernel says this process is. /proc is still the engine's here.
+fn verify_joined(name: &str, hierarchies: usize) -> Result<(), Errno> {
+    let file = open("/proc/self/cgroup", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut content = vec![0_u8; 16 * 1024];
+    let length = rustix::io::read(&file, &mut content)?;
+    let content = String::from_utf8_lossy(content.get(..length).unwrap_or_default());
+    let joined = content.lines().filter(|line| line.rsplit('/').next() == Some(name)).count();
+    if joined == hierarchies { Ok(()) } else { Err(Errno::NOENT) }
 }
 
 /// Mounts the one filesystem that is writable, and shows its folders where programs expect them.

@@ -56,6 +56,11 @@ pub fn enter_if_requested() {
 }
 
 fn run() -> ! {
+    if !clone::is_single_threaded() {
+        // Cloning one of several threads copies locks that nobody will ever release. The server takes this end for
+        // what it is, and says what to do.
+        clone::exit_now(1)
+    }
     let control = descriptors::take_stdin();
     // Out of the terminal's foreground group: Ctrl-C is the server's to handle.
     let _ = setsid();

@@ -1,8 +1,8 @@
 //! Linux mechanism: what makes a process tree on this host a sandbox.
 //!
 //! Knows no Python, no service and no HTTP. The path of one sandbox, in the order of the files:
-//! [`engine`] (the caller's side) starts the [`keeper`], which clones the [`launcher`], which clones one [`init`] per
-//! sandbox, which starts the [`program`]. What each of them does is data before it is done: [`spec`].
+//! [`engine`] (the caller's side) starts the `keeper`, which clones the `launcher`, which clones one `init` per
+//! sandbox, which starts the `program`. What each of them does is data before it is done: [`spec`].
 
 pub mod cgroup;
 pub mod disk;

@@ -181,6 +181,8 @@ pub struct SandboxSpec {
     pub program_path: PathBuf,
     /// Process limits, soft and hard alike.
     pub process_limits: Vec<(ProcessLimit, u64)>,
+    /// Name of the sandbox's cgroup in each hierarchy, to check that it was joined; nothing where there is none.
+    pub cgroup_name: Option<String>,
     /// Whether to mount /proc.
     pub proc: bool,
     /// Whether to restrict file access with Landlock.

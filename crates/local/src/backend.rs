@@ -201,6 +201,7 @@ impl Host {
             resources.map_err(|_| failed("make a disk and cgroups", io::Error::other("a thread panicked")))??;
         let abilities = HostAbilities {
             identity: self.identity,
+            cgroups: cgroup.is_some(),
             proc: report.proc_failure.is_none(),
             landlock: report.landlock_abi > 0,
         };

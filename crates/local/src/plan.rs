@@ -15,6 +15,7 @@ use crate::layout::{MATPLOTLIB_CACHE, MATPLOTLIB_CONFIGURATION, PROGRAM, PYTHON,
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct HostAbilities {
     pub(crate) identity: Identity,
+    pub(crate) cgroups: bool,
     pub(crate) proc: bool,
     pub(crate) landlock: bool,
 }
@@ -76,6 +77,7 @@ pub(crate) fn plan(execution: &ExecutionPlan, scratch: ScratchPlan, host: HostAb
             scratch_links: scratch_links(&execution.environment),
             program_path: PROGRAM.into(),
             process_limits,
+            cgroup_name: host.cgroups.then(|| execution.id.to_string()),
             proc: host.proc,
             landlock: host.landlock,
         },
@@ -203,7 +205,7 @@ mod tests {
     }
 
     const ROOT: HostAbilities =
-        HostAbilities { identity: Identity::Range { base: 0x7000_0000 }, proc: true, landlock: true };
+        HostAbilities { identity: Identity::Range { base: 0x7000_0000 }, cgroups: false, proc: true, landlock: true };
 
     #[test]
     fn root_of_an_environment() {
@@ -232,10 +234,16 @@ mod tests {
         let execution = execution();
         let scratch = scratch(&execution, IsolationTier::Default, false).unwrap();
         assert_eq!(scratch.limits.disk_limit, ByteQuantity::from_mebibytes(256));
-        let own = HostAbilities { identity: Identity::Own { uid: 1000, gid: 1000 }, proc: false, landlock: false };
+        let own = HostAbilities {
+            identity: Identity::Own { uid: 1000, gid: 1000 },
+            cgroups: true,
+            proc: false,
+            landlock: false,
+        };
         let spec = plan(&execution, scratch, own, 0).spec;
         assert!(!spec.process_limits.iter().any(|(limit, _)| *limit == ProcessLimit::Processes));
         assert!(!spec.proc && !spec.landlock);
+        assert_eq!(spec.cgroup_name, Some(execution.id.to_string()));
     }
 
     #[test]
@@ -252,7 +260,8 @@ mod tests {
 
     #[test]
     fn every_target_is_below_the_root_and_comes_after_its_parents() {
-        let targets: Vec<PathBuf> = root(&environment()).iter().map(aevatar_sandbox_jail::spec::RootEntry::target).collect();
+        let targets: Vec<PathBuf> =
+            root(&environment()).iter().map(aevatar_sandbox_jail::spec::RootEntry::target).collect();
         for (index, target) in targets.iter().enumerate() {
             assert!(target.is_absolute() && !target.components().any(|part| part.as_os_str() == ".."), "{target:?}");
             assert!(

@@ -34,6 +34,9 @@ use crate::{
 /// call costs us nothing any more (the kernel then answers ENOSYS by itself).
 const MAX_NOTICES: u32 = 64;
 
+/// Tries, at most 10 ms apart, to remove a sandbox's cgroups: more than a second in all.
+const REMOVAL_ATTEMPTS: u64 = 200;
+
 /// What may be left of the writable folders for them to count as full: this share of them, or this many bytes. A
 /// filesystem with large folios refuses a whole one (2 MiB) when only a part of it fits.
 const FULL_WITHIN_SHARE: u64 = 20;
@@ -47,8 +50,7 @@ pub(crate) struct LocalSandbox {
     notices: u32,
     oom: Option<AsyncFd<OwnedFd>>,
     pipes: Option<SandboxPipes>,
-    cgroup: Option<SandboxCgroup>,
-    disk: Option<OwnedFd>,
+    held: Option<Held>,
     /// CPU time that setting up took, which is not the program's.
     cpu_before: Duration,
     main_usage: Option<(Duration, Duration)>,
@@ -58,8 +60,34 @@ pub(crate) struct LocalSandbox {
     gone: bool,
     limits: ResourceLimits,
     isolation: IsolationReport,
+}
+
+/// What a sandbox holds on the host until every process of it is dead.
+struct Held {
+    cgroup: Option<SandboxCgroup>,
+    disk: Option<OwnedFd>,
+    /// Not to be given to another sandbox before.
     _uid: UidSlot,
     _engine: Arc<Engine>,
+}
+
+impl Held {
+    /// Gives everything back. The kernel lets go of the last process's cgroup a moment after it was reaped, and an
+    /// abandoned sandbox is still dying, so it may take some tries.
+    async fn release(mut self) -> Result<(), SandboxError> {
+        if let Some(disk) = self.disk.take() {
+            // Closing is unmounting, which takes a millisecond that nobody needs to wait for.
+            drop(tokio::task::spawn_blocking(move || drop(disk)));
+        }
+        let Some(cgroup) = &self.cgroup else { return Ok(()) };
+        for attempt in 0..REMOVAL_ATTEMPTS {
+            if cgroup.remove_now() {
+                return Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(attempt.min(10))).await;
+        }
+        Err(failed("remove a sandbox", io::Error::other("its cgroup stays busy")))
+    }
 }
 
 struct HandleFd(SandboxHandle);
@@ -86,8 +114,7 @@ impl LocalSandbox {
             notices: 0,
             oom: parts.oom_event.map(watch).transpose()?,
             pipes: Some(pipes),
-            cgroup: parts.cgroup,
-            disk: parts.scratch,
+            held: Some(Held { cgroup: parts.cgroup, disk: parts.scratch, _uid: parts.uid, _engine: parts.engine }),
             cpu_before: Duration::ZERO,
             main_usage: None,
             scratch: None,
@@ -96,9 +123,11 @@ impl LocalSandbox {
             gone: false,
             limits: parts.limits,
             isolation: parts.isolation,
-            _uid: parts.uid,
-            _engine: parts.engine,
         })
+    }
+
+    fn cgroup(&self) -> Option<&SandboxCgroup> {
+        self.held.as_ref()?.cgroup.as_ref()
     }
 
     /// Acts on one message; some are not the monitor's business.
@@ -120,25 +149,7 @@ impl LocalSandbox {
                 Ok(None)
             }
             SandboxMessage::Started => {
-                if let Some(cgroup) = &self.cgroup {
-                    // A lock is proven by looking: the program must be where its limits are.
-                    match cgroup.is_joined() {
-                        Ok(true) => self.cpu_before = cgroup.cpu_time().unwrap_or_default(),
-                        // It has ended already, as a program that cannot be executed does.
-                        Ok(false) if self.init_has_ended() => {}
-                        Ok(false) => {
-                            self.kill();
-                            return Err(failed(
-                                "verify the limits of a sandbox",
-                                io::Error::other("its cgroup is empty"),
-                            ));
-                        }
-                        Err(error) => {
-                            self.kill();
-                            return Err(failed("verify the limits of a sandbox", io::Error::other(error)));
-                        }
-                    }
-                }
+                self.cpu_before = self.cgroup().and_then(SandboxCgroup::cpu_time).unwrap_or_default();
                 Ok(Some(SandboxEvent::Started))
             }
             SandboxMessage::MainEnded { status, user_time, system_time, scratch } => {
@@ -151,10 +162,6 @@ impl LocalSandbox {
                 Err(setup::sandbox_failed(failure))
             }
         }
-    }
-
-    fn init_has_ended(&self) -> bool {
-        self.init.as_ref().is_some_and(|init| !poll_now(init.get_ref()).is_empty())
     }
 
     /// Answers one refused system call.
@@ -249,7 +256,7 @@ impl RunningSandbox for LocalSandbox {
                 }
                 Woken::OutOfMemory => {
                     // The kernel tells before it kills, and sometimes finds memory after all.
-                    let killed = self.cgroup.as_ref().is_some_and(|cgroup| cgroup.usage().oom_kills > 0);
+                    let killed = self.cgroup().is_some_and(|cgroup| cgroup.usage().oom_kills > 0);
                     if killed {
                         self.oom = None;
                         return Ok(SandboxEvent::OutOfMemory);
@@ -261,7 +268,7 @@ impl RunningSandbox for LocalSandbox {
     }
 
     fn cpu_time(&mut self) -> Option<Duration> {
-        self.cgroup.as_ref()?.cpu_time().map(|total| total.saturating_sub(self.cpu_before))
+        self.cgroup()?.cpu_time().map(|total| total.saturating_sub(self.cpu_before))
     }
 
     fn kill(&mut self) {
@@ -275,7 +282,7 @@ impl RunningSandbox for LocalSandbox {
     fn usage(&mut self) -> ResourceUsage {
         let mut usage =
             ResourceUsage { disk_bytes: self.scratch.map(|scratch| scratch.used_bytes), ..ResourceUsage::default() };
-        if let Some(cgroup) = &self.cgroup {
+        if let Some(cgroup) = self.cgroup() {
             let counted = cgroup.usage();
             usage.cpu_time = counted.cpu_time.saturating_sub(self.cpu_before);
             usage.user_time = counted.user_time.min(usage.cpu_time);
@@ -300,31 +307,21 @@ impl RunningSandbox for LocalSandbox {
     }
 
     async fn remove(mut self: Box<Self>) -> Result<(), SandboxError> {
-        if let Some(disk) = self.disk.take() {
-            // Closing is unmounting.
-            drop(tokio::task::spawn_blocking(move || drop(disk)));
+        match self.held.take() {
+            Some(held) => held.release().await,
+            None => Ok(()),
         }
-        let Some(cgroup) = self.cgroup.take() else { return Ok(()) };
-        // The kernel lets go of the last process's cgroup a moment after it was reaped.
-        for attempt in 0..200_u64 {
-            if cgroup.remove_now() {
-                return Ok(());
-            }
-            tokio::time::sleep(Duration::from_millis(attempt.min(10))).await;
-        }
-        Err(failed("remove a sandbox", io::Error::other("its cgroup stays busy")))
     }
 }
 
 impl Drop for LocalSandbox {
     fn drop(&mut self) {
-        if self.gone && self.cgroup.is_none() {
-            return;
-        }
+        // Abandoned in the middle: whoever waited for it has gone.
+        let Some(held) = self.held.take() else { return };
         self.kill();
-        // Abandoned in the middle: what cannot be removed at once goes with the instance's cgroup at the end.
-        if let Some(cgroup) = self.cgroup.take() {
-            cgroup.remove_now();
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            // What it cannot remove goes with the instance's cgroup at the end; nobody is left to be told.
+            drop(runtime.spawn(held.release()));
         }
     }
 }

@@ -12,6 +12,7 @@
 )]
 
 #[path = "../corpus/process.rs"]
+#[expect(dead_code, reason = "the corpora look at how long a program took")]
 mod process;
 
 mod host;

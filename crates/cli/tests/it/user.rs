@@ -115,8 +115,11 @@ impl OrdinaryUser {
     /// Fails unless this user has no process, no cgroup of a sandbox and no leftover file.
     pub(crate) fn assert_nothing_left(&self) {
         host::eventually_nothing("left of an ordinary user's sandbox", || {
-            let mut left: Vec<String> =
-                self.processes().into_iter().map(|process| format!("process {} {}", process.pid, process.name())).collect();
+            let mut left: Vec<String> = self
+                .processes()
+                .into_iter()
+                .map(|process| format!("process {} {}", process.pid, process.name()))
+                .collect();
             let cgroups = host::cgroups_named(&self.cgroups, "aevatar-sandbox");
             left.extend(cgroups.into_iter().map(|path| path.display().to_string()));
             let files = std::fs::read_dir(self.home().join("work")).unwrap().flatten();

@@ -1,7 +1,7 @@
 //! Limits and accounting of all processes of a sandbox together.
 //!
 //! One [`CgroupHost`] per host, one [`CgroupInstance`] per server, one [`SandboxCgroup`] per sandbox. cgroup v1 and
-//! v2 are the same here but for file names and formats, which are in [`v1`] and [`v2`]. Everything fails closed: a
+//! v2 are the same here but for file names and formats, which are in `v1` and `v2`. Everything fails closed: a
 //! limit that cannot be written is an error.
 
 mod detect;
@@ -223,19 +223,6 @@ impl SandboxCgroup {
             .collect()
     }
 
-    /// Whether each of the cgroups holds a process.
-    ///
-    /// # Errors
-    /// A file could not be read.
-    pub fn is_joined(&self) -> Result<bool, CgroupError> {
-        for folder in self.paths.folders() {
-            if read(&folder.join(self.paths.join_file()))?.trim().is_empty() {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
     /// A descriptor that becomes readable when the kernel kills for want of memory, where that does not end the whole
     /// sandbox by itself: on cgroup v1.
     ///
@@ -268,6 +255,13 @@ impl SandboxCgroup {
     pub fn remove_now(&self) -> bool {
         let left = self.paths.folders().into_iter().filter(|folder| !remove_folder(folder)).count();
         left == 0
+    }
+}
+
+impl Drop for SandboxCgroup {
+    fn drop(&mut self) {
+        // Of use where a launch failed half-way and nobody is in them yet.
+        self.remove_now();
     }
 }
 

@@ -1,6 +1,6 @@
 //! The system calls a sandboxed program may make.
 //!
-//! [`rules`] is the reviewed table, [`compile`] turns it into a filter for one architecture. The filter never kills
+//! [`rules`] is the reviewed table, [`mod@compile`] turns it into a filter for one architecture. The filter never kills
 //! for a refused call: what it does not know looks like an older kernel (ENOSYS), what it refuses says EPERM, so that
 //! libraries fall back and programs can report. Only a foreign architecture ends the process, because the numbers of
 //! its calls mean something else.

@@ -21,7 +21,6 @@ pub(crate) enum Cloned {
 /// The child keeps glibc's cached thread id of the parent, which only matters to threads and robust mutexes; it must
 /// stay single-threaded or execute another program.
 pub(crate) fn clone_process(flags: libc::c_int) -> Result<Cloned, Errno> {
-    debug_assert!(is_single_threaded(), "a clone copies only the calling thread; locks of others would stay taken");
     let mut pidfd: libc::c_int = -1;
     let arguments = libc::clone_args {
         flags: u64::from(flags.cast_unsigned()) | u64::from(libc::CLONE_PIDFD.cast_unsigned()),
@@ -105,6 +104,6 @@ fn last_errno() -> Errno {
 }
 
 /// Whether this process has exactly one thread, as far as /proc can tell.
-fn is_single_threaded() -> bool {
+pub(crate) fn is_single_threaded() -> bool {
     std::fs::read_dir("/proc/self/task").map_or(true, |threads| threads.count() == 1)
 }

@@ -1,0 +1,22 @@
+//! The example that embeds the library, as `cargo test` builds it.
+
+use std::{path::Path, process::Command};
+
+use crate::{
+    place::{BINARY, Place, finish},
+    require,
+};
+
+#[test]
+fn the_library_runs_a_program_in_ten_lines() {
+    if !require::default_tier() {
+        return;
+    }
+    let example = Path::new(BINARY).with_file_name("examples").join("embed");
+    let built = if example.exists() { Ok(()) } else { Err(format!("{} was not built", example.display())) };
+    if !require::or_skip(built) {
+        return;
+    }
+    let outcome = finish(Place::new().command_as(Command::new(example), &[] as &[&str]), b"");
+    assert_eq!((outcome.code, outcome.stdout.trim_end(), outcome.stderr.as_str()), (0, "Exited: 42", ""));
+}
