@@ -93,9 +93,9 @@ impl Engine {
         let mut engine =
             Self { control: Some(control), keeper, report: EngineReport { proc_failure: None, landlock_abi: 0 } };
         let request = KeeperRequest { engine: spec.clone(), cgroups: cgroups.map(|cgroups| cgroups.paths().clone()) };
-        let lock = cgroups.map(|cgroups| cgroups.lock().as_fd());
+        let locks = cgroups.map(CgroupInstance::locks).unwrap_or_default();
         let control = engine.control.as_ref().ok_or(EngineError::NotReady)?;
-        send(control, &request, lock.as_slice()).map_err(|errno| EngineError::Send(errno.into()))?;
+        send(control, &request, &locks).map_err(|errno| EngineError::Send(errno.into()))?;
         match receive::<EngineStart>(control) {
             Ok(Some((EngineStart::Ready(report), _))) => engine.report = report,
             Ok(Some((EngineStart::Failed(failure), _))) => return Err(failure.into()),

@@ -37,7 +37,7 @@ pub(crate) const KEEPER: &str = "aevatar-sandbox-keeper";
 /// own; every sandbox gets one.
 const ENGINE_NAMESPACES: i32 = libc::CLONE_NEWUSER | libc::CLONE_NEWPID | libc::CLONE_NEWNS;
 
-/// What the server sends first; the cgroup instance's lock comes beside it.
+/// What the server sends first; the cgroup instance's locks come beside it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct KeeperRequest {
     pub(crate) engine: EngineSpec,
@@ -64,7 +64,7 @@ fn run() -> ! {
     let control = descriptors::take_stdin();
     // Out of the terminal's foreground group: Ctrl-C is the server's to handle.
     let _ = setsid();
-    let Ok(Some((request, lock))) = receive::<KeeperRequest>(&control) else { clone::exit_now(1) };
+    let Ok(Some((request, locks))) = receive::<KeeperRequest>(&control) else { clone::exit_now(1) };
     match start_launcher(&request.engine, &control) {
         Ok((launcher, pidfd)) => {
             wait_for_end(&control, &pidfd);
@@ -86,7 +86,7 @@ fn run() -> ! {
         }
     }
     // Until here the instance counts as alive.
-    drop(lock);
+    drop(locks);
     clone::exit_now(0)
 }
 

@@ -150,7 +150,8 @@ impl Place {
         assert_eq!((next.code, next.stdout.as_str(), next.stderr.as_str()), (0, "next\n", ""), "the next execution");
     }
 
-    fn leftovers(&self, pids: &[u32], recorded: &[Process]) -> Vec<String> {
+    /// What [`Self::assert_nothing_left`] complains about.
+    pub(crate) fn leftovers(&self, pids: &[u32], recorded: &[Process]) -> Vec<String> {
         let mut left = Vec::new();
         for process in host::all_processes() {
             if recorded.contains(&process) || self.is_ours(process, pids) {

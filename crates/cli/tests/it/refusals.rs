@@ -52,9 +52,7 @@ fn without_cgroups_the_default_tier_refuses() {
 /// The binary where the host's /proc is covered in one place, as a container's is.
 fn with_covered_proc(place: &Place, arguments: &[&str]) -> Outcome {
     let mut unshare = Command::new("unshare");
-    unshare
-        .args(["--mount", "sh", "-ec", r#"mount --bind /dev/null /proc/kcore; exec "$@""#, "sh"])
-        .arg(place.binary());
+    unshare.args(["--mount", "sh", "-ec", r#"mount --bind /proc/sys /proc/sys; exec "$@""#, "sh"]).arg(place.binary());
     finish(place.command_as(unshare, arguments), b"")
 }
 

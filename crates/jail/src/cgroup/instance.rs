@@ -1,10 +1,11 @@
 //! The cgroups of one server, and what dead servers left.
 //!
-//! An instance is alive as long as somebody holds the lock on its folder: the server and its keeper share it. The lock
-//! is the kernel's, so a crash releases it, and it means the same in every pid namespace.
+//! An instance is alive as long as somebody holds the locks on its folders: the server and its keepers share them. The
+//! locks are the kernel's, so a crash releases them, and they mean the same in every pid namespace. Each folder has its
+//! own, because on cgroup v1 two servers may share the parent in one hierarchy and not in another.
 
 use std::{
-    os::fd::OwnedFd,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
     sync::atomic::{AtomicU32, Ordering},
     time::{SystemTime, UNIX_EPOCH},
@@ -36,8 +37,7 @@ impl InstancePaths {
 
     /// Removes the instance and everything below it, killing what still runs there. True when all is gone.
     pub fn remove(&self) -> bool {
-        // The folder with the lock goes last: while it is there, others know whose the rest is.
-        let left = self.0.folders().into_iter().rev().filter(|folder| !remove_tree(folder)).count();
+        let left = self.0.folders().into_iter().filter(|folder| !remove_tree(folder)).count();
         left == 0
     }
 }
@@ -46,7 +46,7 @@ impl InstancePaths {
 #[derive(Debug)]
 pub struct CgroupInstance {
     paths: InstancePaths,
-    lock: OwnedFd,
+    locks: Vec<OwnedFd>,
 }
 
 impl CgroupInstance {
@@ -70,27 +70,32 @@ impl CgroupInstance {
         if parent.version == Version::V2 {
             delegate_controllers(&parent.memory)?;
         }
-        loop {
-            let paths = InstancePaths(parent.join(&unique_name()));
-            let folders = paths.0.folders();
-            let Some((first, others)) = folders.split_first() else {
-                return Err(CgroupError::NoController { controller: "memory" });
-            };
-            make_folder(first)?;
-            // A sweep of another server may have come between the two lines; then it has removed the folder.
-            let Some(lock) = lock_folder(first) else {
-                continue;
-            };
-            let made = others
-                .iter()
-                .try_for_each(|folder| make_folder(folder))
-                .and_then(|()| if parent.version == Version::V2 { enable_controllers(first) } else { Ok(()) });
-            if let Err(error) = made {
+        let paths = InstancePaths(parent.join(&unique_name()));
+        match Self::make_folders(&paths) {
+            Ok(locks) => Ok(Self { paths, locks }),
+            Err(error) => {
                 paths.remove();
-                return Err(error);
+                Err(error)
             }
-            return Ok(Self { paths, lock });
         }
+    }
+
+    fn make_folders(paths: &InstancePaths) -> Result<Vec<OwnedFd>, CgroupError> {
+        let mut locks = Vec::new();
+        for folder in paths.0.folders() {
+            // A sweep of another server may come between the two lines and remove the folder.
+            let lock = loop {
+                make_folder(folder)?;
+                if let Some(lock) = lock_folder(folder) {
+                    break lock;
+                }
+            };
+            locks.push(lock);
+            if paths.0.version == Version::V2 {
+                enable_controllers(folder)?;
+            }
+        }
+        Ok(locks)
     }
 
     /// Where they are.
@@ -98,8 +103,8 @@ impl CgroupInstance {
         &self.paths
     }
 
-    pub(crate) const fn lock(&self) -> &OwnedFd {
-        &self.lock
+    pub(crate) fn locks(&self) -> Vec<BorrowedFd<'_>> {
+        self.locks.iter().map(AsFd::as_fd).collect()
     }
 }
 
@@ -130,27 +135,17 @@ fn lock_folder(path: &Path) -> Option<OwnedFd> {
     (locked.st_ino == named.st_ino).then_some(folder)
 }
 
-/// Removes what dead instances left below `parent`.
+/// Removes what dead instances left below `parent`, in each hierarchy by itself.
 fn sweep(parent: &ControllerPaths) {
-    let folders = parent.folders();
-    let Some(first) = folders.first() else { return };
-    for folder in &folders {
-        let Ok(entries) = fs::read_dir(*folder) else {
-            continue;
-        };
+    for folder in parent.folders() {
+        let Ok(entries) = fs::read_dir(folder) else { continue };
         for entry in entries.flatten() {
-            let name = entry.file_name();
-            let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else {
-                continue;
-            };
-            let locked = first.join(name);
-            // Without the folder that holds the lock there is no living owner: it is made first and removed last.
-            let _lock = match lock_folder(&locked) {
-                Some(lock) => Some(lock),
-                None if !locked.exists() => None,
-                None => continue,
-            };
-            InstancePaths(parent.join(name)).remove();
+            if entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX)) {
+                // Held while it is removed, so that it is nobody's new instance meanwhile.
+                if let Some(_lock) = lock_folder(&entry.path()) {
+                    remove_tree(&entry.path());
+                }
+            }
         }
     }
 }

@@ -96,7 +96,7 @@ pub enum Version {
 }
 
 impl ControllerPaths {
-    /// The folders, each once; the one that holds the lock first.
+    /// The folders, each once.
     pub(crate) fn folders(&self) -> Vec<&Path> {
         let mut folders: Vec<&Path> = Vec::new();
         for path in [&self.memory, &self.pids, &self.cpu, &self.cpuacct] {
