@@ -1,6 +1,10 @@
 //! Many executions at once.
 
-use crate::{host, place::Place, require};
+use crate::{
+    host,
+    place::{Outcome, Place},
+    require,
+};
 
 #[test]
 fn twenty_at_once_do_not_disturb_each_other() {
@@ -23,8 +27,8 @@ fn twenty_at_once_do_not_disturb_each_other() {
     place.assert_next_works();
 }
 
-/// Runs `code` beside a program that behaves, and returns the exit code of the first.
-fn beside_an_honest_program(limits: &[&str], code: &str) -> i32 {
+/// Runs `code` beside a program that behaves, and returns what became of it.
+fn beside_an_honest_program(limits: &[&str], code: &str) -> Outcome {
     let place = Place::new();
     // Uses memory, files and processes of its own while the other misbehaves.
     let honest = "import sys, time, threading\nprint('ready', flush=True)\ninput()\nblock = bytearray(100 << 20)\n\
@@ -40,16 +44,17 @@ fn beside_an_honest_program(limits: &[&str], code: &str) -> i32 {
     let pids = [neighbour.pid(), bad_pid];
     let good = neighbour.finish();
     assert_eq!((good.code, good.stdout.as_str(), good.stderr.as_str()), (0, "ready\nfine\n", ""));
-    let code = bad.finish().code;
+    let outcome = bad.finish();
     place.assert_nothing_left(&pids, &[]);
-    code
+    outcome
 }
 
 #[test]
 fn a_memory_hog_ends_alone() {
     if require::default_tier() {
         let hog = "blocks = []\nwhile True: blocks.append(bytearray(8 << 20))";
-        assert_eq!(beside_an_honest_program(&["--memory", "128Mi"], hog), 137);
+        let outcome = beside_an_honest_program(&["--memory", "128Mi"], hog);
+        assert_eq!(outcome.code, 137, "{outcome:?}");
     }
 }
 
@@ -57,7 +62,8 @@ fn a_memory_hog_ends_alone() {
 fn a_fork_bomb_hurts_no_neighbour() {
     if require::default_tier() {
         let bomb = "import os\nwhile True:\n    try: os.fork()\n    except OSError: pass";
-        assert_eq!(beside_an_honest_program(&["--timeout", "3"], bomb), 124);
+        let outcome = beside_an_honest_program(&["--timeout", "3"], bomb);
+        assert_eq!(outcome.code, 124, "{outcome:?}");
     }
 }
 
@@ -65,6 +71,7 @@ fn a_fork_bomb_hurts_no_neighbour() {
 fn a_full_disk_is_nobody_else_s() {
     if require::default_tier() {
         let filler = "with open('/tmp/file', 'wb', 0) as file:\n    while True: file.write(bytes(1 << 20))";
-        assert_eq!(beside_an_honest_program(&["--disk", "32Mi"], filler), 1);
+        let outcome = beside_an_honest_program(&["--disk", "32Mi"], filler);
+        assert_eq!(outcome.code, 1, "{outcome:?}");
     }
 }

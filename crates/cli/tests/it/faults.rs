@@ -62,8 +62,10 @@ fn kill_while_busy(choose: impl Fn(&Running) -> Process) -> Outcome {
     let place = Place::new();
     let mut running = place.start(&[&place.program(BUSY)]);
     running.wait_for("ready");
-    let recorded = host::descendants(running.pid());
-    assert!(recorded.len() >= 10, "keeper, launcher, init and seven of the program: {recorded:?}");
+    let recorded = host::eventually("keeper, launcher, init and seven of the program", || {
+        let tree = host::descendants(running.pid());
+        (tree.len() == 10).then_some(tree)
+    });
     let server = running.pid();
     assert_all_of_it_would_show(&place, server, &recorded);
     kill(choose(&running));

@@ -2,16 +2,17 @@
 
 use std::{
     io::Write,
+    os::unix::process::ExitStatusExt,
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
 };
 
-use rustix::{
-    fs::{FlockOperation, Mode, OFlags, flock, fstat, open, stat},
-    process::{Pid, getpgid},
+use crate::{
+    delegation::Delegation,
+    host,
+    place::{Place, finish},
+    require,
 };
-
-use crate::{host, place::Place, require};
 
 /// The cgroups of a server that died with a sandbox in them, one per hierarchy, and a process of that sandbox.
 struct DeadInstance {
@@ -20,27 +21,22 @@ struct DeadInstance {
 }
 
 impl DeadInstance {
-    fn make(name: &str) -> Self {
-        let folders: Vec<PathBuf> = host::cgroup_parents().iter().map(|parent| parent.join(name)).collect();
-        // Locked while it is made, as a living server's: other tests sweep too.
-        let _lock = host::eventually("the lock", || {
-            drop(std::fs::create_dir(&folders[0]));
-            let folder = open(&folders[0], OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).ok()?;
-            flock(&folder, FlockOperation::NonBlockingLockExclusive).ok()?;
-            let named = stat(&folders[0]).ok()?;
-            (fstat(&folder).ok()?.st_ino == named.st_ino).then_some(folder)
-        });
-        let process = Command::new("sleep").arg("600").stdin(Stdio::null()).spawn().unwrap();
+    /// In a delegation, so that no other test's server sweeps it.
+    fn make(delegation: &Delegation) -> Self {
+        let process = Command::new("sleep").arg("600").spawn().unwrap();
+        let folders: Vec<_> =
+            delegation.folders().iter().map(|parent| parent.join("aevatar-sandbox-1-dead-0")).collect();
         for folder in &folders {
-            let sandbox = folder.join("sandbox");
-            std::fs::create_dir_all(&sandbox).unwrap();
-            std::fs::write(sandbox.join("cgroup.procs"), process.id().to_string()).unwrap();
+            std::fs::create_dir_all(folder.join("sandbox")).unwrap();
+            // On cgroup v2 it has to have controllers, as a server's has.
+            drop(std::fs::write(folder.join("cgroup.subtree_control"), "+cpu +memory +pids"));
+            std::fs::write(folder.join("sandbox/cgroup.procs"), process.id().to_string()).unwrap();
         }
         Self { folders, process }
     }
 
-    fn left(&self) -> Vec<String> {
-        self.folders.iter().filter(|folder| folder.exists()).map(|folder| folder.display().to_string()).collect()
+    fn left(&self) -> Vec<&PathBuf> {
+        self.folders.iter().filter(|folder| folder.exists()).collect()
     }
 }
 
@@ -55,19 +51,26 @@ impl Drop for DeadInstance {
     }
 }
 
+fn run_in(delegation: &Delegation, place: &Place) {
+    let command = place.command_as(delegation.command(&place.binary()), &["run", "-c", "print('swept')"]);
+    let outcome = finish(command, b"");
+    assert_eq!((outcome.code, outcome.stdout.as_str(), outcome.stderr.as_str()), (0, "swept\n", ""));
+}
+
 #[test]
 fn the_next_run_sweeps_what_a_dead_server_left() {
     if !require::root() {
         return;
     }
-    let mut dead = DeadInstance::make("aevatar-sandbox-1-dead-0");
-    let pid = Pid::from_child(&dead.process);
-    assert!(getpgid(Some(pid)).is_ok());
-    let place = Place::new();
-    place.assert_next_works();
-    let status = host::eventually("the end of the dead server's process", || dead.process.try_wait().unwrap());
-    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9));
-    assert_eq!(dead.left(), Vec::<String>::new(), "one run sweeps all of it");
+    let (place, delegation) = (Place::new(), Delegation::to(0));
+    for _ in 0..5 {
+        let mut dead = DeadInstance::make(&delegation);
+        assert_eq!(dead.left().len(), delegation.folders().len());
+        run_in(&delegation, &place);
+        let status = host::eventually("the end of the dead server's process", || dead.process.try_wait().unwrap());
+        assert_eq!(status.signal(), Some(9));
+        assert_eq!(dead.left(), Vec::<&PathBuf>::new(), "one run sweeps all of it");
+    }
 }
 
 #[test]
@@ -75,16 +78,27 @@ fn empty_leftovers_are_swept_in_every_hierarchy() {
     if !require::root() {
         return;
     }
-    let parents = host::cgroup_parents();
-    let name = format!("aevatar-sandbox-1-dead-{}", std::process::id());
-    let place = Place::new();
+    let (place, delegation) = (Place::new(), Delegation::to(0));
     // A server may die with some of its folders made or removed: any one of them alone is swept.
-    for parent in parents {
-        std::fs::create_dir(parent.join(&name)).unwrap();
-        std::fs::create_dir(parent.join(&name).join("sandbox")).unwrap();
-        place.assert_next_works();
-        assert_eq!(host::cgroups_named(parents, &name), Vec::<PathBuf>::new());
+    for parent in delegation.folders() {
+        let dead = parent.join("aevatar-sandbox-1-dead-0");
+        std::fs::create_dir_all(dead.join("sandbox")).unwrap();
+        run_in(&delegation, &place);
+        assert!(!dead.exists(), "{}", dead.display());
     }
+}
+
+#[test]
+fn what_is_not_ours_is_not_swept() {
+    if !require::root() {
+        return;
+    }
+    let (place, delegation) = (Place::new(), Delegation::to(0));
+    let strangers: Vec<PathBuf> = delegation.folders().iter().map(|parent| parent.join("somebody-else")).collect();
+    strangers.iter().for_each(|folder| std::fs::create_dir(folder).unwrap());
+    run_in(&delegation, &place);
+    assert!(strangers.iter().all(|folder| folder.exists()));
+    strangers.iter().for_each(|folder| std::fs::remove_dir(folder).unwrap());
 }
 
 #[test]
@@ -101,7 +115,7 @@ fn a_living_server_is_not_touched() {
         other.assert_next_works();
     }
     assert_eq!(host::cgroups_of(living.pid()), cgroups);
-    assert!(processes.iter().all(|process| process.is_alive()));
+    assert!(processes.len() >= 4 && processes.iter().all(|process| process.is_alive()));
     living.stdin.as_mut().unwrap().write_all(b"well\n").unwrap();
     let outcome = living.finish();
     assert_eq!((outcome.code, outcome.stdout.as_str()), (0, "ready\nwell\n"));

@@ -15,6 +15,7 @@
 #[expect(dead_code, reason = "the corpora look at how long a program took")]
 mod process;
 
+mod delegation;
 mod host;
 mod place;
 mod require;

@@ -12,6 +12,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::{
+    delegation::Delegation,
     host::{self, Process},
     place::{BINARY, Outcome, finish},
     running::Running,
@@ -24,15 +25,14 @@ static MADE: AtomicU32 = AtomicU32::new(0);
 pub(crate) struct OrdinaryUser {
     uid: u32,
     home: TempDir,
-    /// One folder per hierarchy; none without delegated cgroups.
-    cgroups: Vec<PathBuf>,
+    cgroups: Option<Delegation>,
 }
 
 impl OrdinaryUser {
     pub(crate) fn without_cgroups() -> Self {
         let uid = FIRST_UID + MADE.fetch_add(1, Ordering::SeqCst);
         let home = tempfile::Builder::new().prefix("it-user-").tempdir().unwrap();
-        let user = Self { uid, home, cgroups: Vec::new() };
+        let user = Self { uid, home, cgroups: None };
         user.own(user.home());
         std::fs::set_permissions(user.home(), PermissionsExt::from_mode(0o755)).unwrap();
         for name in ["cache", "work"] {
@@ -54,19 +54,7 @@ impl OrdinaryUser {
 
     pub(crate) fn with_cgroups() -> Self {
         let mut user = Self::without_cgroups();
-        // Not `aevatar-sandbox-…`: servers sweep those.
-        let name = format!("it-user-{}-{}", std::process::id(), user.uid);
-        for parent in host::cgroup_parents() {
-            let folder = parent.join(&name);
-            std::fs::create_dir(&folder).unwrap();
-            user.cgroups.push(folder.clone());
-            user.own(&folder);
-            for file in ["tasks", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
-                if folder.join(file).exists() {
-                    user.own(&folder.join(file));
-                }
-            }
-        }
+        user.cgroups = Some(Delegation::to(user.uid));
         user
     }
 
@@ -84,9 +72,8 @@ impl OrdinaryUser {
 
     /// The binary as this user, in its cgroups from the start.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("sh");
-        let script = r#"while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs" || exit 99; shift; done; shift; exec "$@""#;
-        command.args(["-c", script, "sh"]).args(&self.cgroups).args(["--", "setpriv"]);
+        let setpriv = Path::new("setpriv");
+        let mut command = self.cgroups.as_ref().map_or_else(|| Command::new(setpriv), |own| own.command(setpriv));
         command.args([format!("--reuid={}", self.uid), format!("--regid={}", self.uid)]);
         command.args(["--clear-groups", "--inh-caps=-all", "--"]).arg(self.binary()).args(arguments);
         // The distribution's Python first: the default one may be below root's home.
@@ -120,27 +107,12 @@ impl OrdinaryUser {
                 .into_iter()
                 .map(|process| format!("process {} {}", process.pid, process.name()))
                 .collect();
-            let cgroups = host::cgroups_named(&self.cgroups, "aevatar-sandbox");
+            let folders = self.cgroups.as_ref().map_or(&[][..], Delegation::folders);
+            let cgroups = host::cgroups_named(folders, "aevatar-sandbox-");
             left.extend(cgroups.into_iter().map(|path| path.display().to_string()));
             let files = std::fs::read_dir(self.home().join("work")).unwrap().flatten();
             left.extend(files.map(|file| file.path().display().to_string()));
             left
         });
-    }
-}
-
-impl Drop for OrdinaryUser {
-    fn drop(&mut self) {
-        for folder in &self.cgroups {
-            let removed = (0..250).any(|_attempt| {
-                std::thread::sleep(std::time::Duration::from_millis(20));
-                // On cgroup v2 the server leaves an empty supervisor's cgroup.
-                drop(std::fs::remove_dir(folder.join("aevatar-sandbox.supervisor")));
-                std::fs::remove_dir(folder).is_ok()
-            });
-            if !removed && !std::thread::panicking() {
-                panic!("left behind: {}", folder.display());
-            }
-        }
     }
 }

@@ -83,14 +83,7 @@ impl CgroupInstance {
     fn make_folders(paths: &InstancePaths) -> Result<Vec<OwnedFd>, CgroupError> {
         let mut locks = Vec::new();
         for folder in paths.0.folders() {
-            // A sweep of another server may come between the two lines and remove the folder.
-            let lock = loop {
-                make_folder(folder)?;
-                if let Some(lock) = lock_folder(folder) {
-                    break lock;
-                }
-            };
-            locks.push(lock);
+            locks.push(make_locked(folder)?);
             if paths.0.version == Version::V2 {
                 enable_controllers(folder)?;
             }
@@ -125,6 +118,25 @@ fn unique_name() -> String {
     static COUNTER: AtomicU32 = AtomicU32::new(0);
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_nanos());
     format!("{PREFIX}{}-{now:x}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Makes a folder and takes its lock. A sweep of another server may come in between, hold the lock for a moment, and
+/// remove the folder.
+fn make_locked(folder: &Path) -> Result<OwnedFd, CgroupError> {
+    loop {
+        make_folder_if_missing(folder)?;
+        if let Some(lock) = lock_folder(folder) {
+            return Ok(lock);
+        }
+        std::thread::yield_now();
+    }
+}
+
+fn make_folder_if_missing(folder: &Path) -> Result<(), CgroupError> {
+    match make_folder(folder) {
+        Err(CgroupError::Io { source, .. }) if Errno::from_io_error(&source) == Some(Errno::EXIST) => Ok(()),
+        result => result,
+    }
 }
 
 /// Takes the lock of an instance's folder, if nobody alive has it and the folder is still there.
@@ -162,11 +174,7 @@ fn delegate_controllers(parent: &Path) -> Result<(), CgroupError> {
         return Err(fail);
     }
     let supervisor = parent.join(SUPERVISOR);
-    match make_folder(&supervisor) {
-        Ok(()) => {}
-        Err(CgroupError::Io { source, .. }) if Errno::from_io_error(&source) == Some(Errno::EXIST) => {}
-        Err(error) => return Err(error),
-    }
+    make_folder_if_missing(&supervisor)?;
     write(&supervisor.join("cgroup.procs"), 0)?;
     enable_controllers(parent).map_err(|_| {
         // Back to where we were; a supervisor without a use is removed again.

@@ -6,6 +6,7 @@ Prints one line of JSON: the file's name and the families in it. Runs on the hos
 packages alone.
 """
 
+import dataclasses
 import json
 import os
 import stat
@@ -31,6 +32,23 @@ for path in sorted(font_manager.findSystemFonts(directories)):
     except Exception:
         # A damaged font, or a kind that FreeType does not know: matplotlib passes over it as well.
         continue
+
+# matplotlib warns whenever a family has no face of normal weight and it takes the next best, as with the CJK fonts of
+# some distributions, which come as "medium" alone. The face that it would take is listed as normal instead.
+NORMAL = 400
+
+
+def distance(face):
+    return abs(face.weight - NORMAL) if isinstance(face.weight, int) else 0
+
+
+nearest = {}
+for face in manager.ttflist:
+    nearest[face.name] = min(distance(face), nearest.get(face.name, 1000))
+manager.ttflist = [
+    dataclasses.replace(face, weight=NORMAL) if distance(face) == nearest[face.name] else face
+    for face in manager.ttflist
+]
 
 name = f"fontlist-v{font_manager.FontManager.__version__}.json"
 font_manager.json_dump(manager, os.path.join(output, name))

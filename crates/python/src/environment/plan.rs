@@ -11,7 +11,7 @@ use super::requirements::{DEFAULT_ENVIRONMENT, Requirements};
 
 /// Part of every key: another number makes every environment anew. To be raised when the layout of an environment's
 /// directory, or the meaning of its manifest, changes.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
 /// Which environment a sandbox runs in.
 #[derive(Clone, Debug, PartialEq, Eq)]

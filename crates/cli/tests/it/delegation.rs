@@ -1,0 +1,65 @@
+//! Cgroups of a test's own, one per hierarchy, as a service manager would delegate them. What starts in them makes its
+//! cgroups there and sweeps nowhere else. Only root can make them.
+
+use std::{
+    os::unix::fs::chown,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::atomic::{AtomicU32, Ordering},
+    time::Duration,
+};
+
+use crate::host;
+
+static MADE: AtomicU32 = AtomicU32::new(0);
+
+/// Dropping it removes the cgroups.
+pub(crate) struct Delegation(Vec<PathBuf>);
+
+impl Delegation {
+    /// Makes the cgroups and gives them to `uid`, as far as a delegation goes: their limits stay ours.
+    pub(crate) fn to(uid: u32) -> Self {
+        // Not `aevatar-sandbox-…`: servers sweep those.
+        let name = format!("it-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::SeqCst));
+        let mut delegation = Self(Vec::new());
+        for parent in host::cgroup_parents() {
+            let folder = parent.join(&name);
+            std::fs::create_dir(&folder).unwrap();
+            delegation.0.push(folder.clone());
+            for file in ["", "tasks", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
+                if folder.join(file).exists() {
+                    chown(folder.join(file), Some(uid), Some(uid)).unwrap();
+                }
+            }
+        }
+        delegation
+    }
+
+    pub(crate) fn folders(&self) -> &[PathBuf] {
+        &self.0
+    }
+
+    /// A command that executes `program` in the cgroups; arguments are to be added.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new("sh");
+        // The shell moves itself, then becomes the program: everything of it is in the cgroups from the start.
+        let script = r#"while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs" || exit 99; shift; done; shift; exec "$@""#;
+        command.args(["-c", script, "sh"]).args(&self.0).arg("--").arg(program);
+        command
+    }
+}
+
+impl Drop for Delegation {
+    fn drop(&mut self) {
+        for folder in &self.0 {
+            let removed = (0..250).any(|_attempt| {
+                // On cgroup v2 the server leaves an empty cgroup that it was in.
+                drop(std::fs::remove_dir(folder.join("aevatar-sandbox.supervisor")));
+                let removed = std::fs::remove_dir(folder).is_ok();
+                std::thread::sleep(Duration::from_millis(if removed { 0 } else { 20 }));
+                removed
+            });
+            assert!(removed || std::thread::panicking(), "left behind: {}", folder.display());
+        }
+    }
+}
