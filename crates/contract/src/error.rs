@@ -12,6 +12,8 @@ pub enum ErrorCode {
     IsolationUnavailable,
     /// The Python environment could not be prepared.
     EnvironmentUnavailable,
+    /// Cancelled before the program started.
+    Cancelled,
     /// The sandbox itself failed.
     SandboxFailure,
 }

@@ -30,7 +30,7 @@ pub enum LayerState {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct IsolationLayer {
-    /// Field term: `userNamespace`, `memoryCgroup`, `seccomp`, `landlock` …
+    /// Field term: `namespaces`, `memoryCgroup`, `seccomp`, `landlock` …
     pub name: String,
     /// Whether it held.
     pub state: LayerState,

@@ -152,7 +152,7 @@ pub struct ResourceUsage {
     pub processes_refused: u64,
     /// Bytes written to stdout and stderr, kept or not.
     pub output_bytes: u64,
-    /// System calls that the sandbox refused, by name, in the order of first use.
+    /// System calls that the sandbox refused, by name, the last one last; at most 32.
     pub denied_syscalls: Vec<String>,
     /// From the request to the start of the program.
     #[serde(rename = "startupMs", with = "fractional_milliseconds")]

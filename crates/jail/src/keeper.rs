@@ -12,7 +12,9 @@ use rustix::{
     event::{PollFd, PollFlags, poll},
     fs::{Mode, OFlags, open},
     io::Errno,
-    process::{Pid, Signal, WaitOptions, pidfd_send_signal, setsid, waitpid},
+    process::{
+        Pid, Resource, Signal, WaitOptions, getrlimit, pidfd_send_signal, setrlimit, setsid, umask, waitpid,
+    },
     thread::set_thread_groups,
 };
 use serde::{Deserialize, Serialize};
@@ -26,7 +28,7 @@ use crate::{
     spec::{EngineSpec, Identity},
     sys::{
         clone::{self, Cloned},
-        descriptors,
+        descriptors, signals,
     },
 };
 
@@ -62,6 +64,7 @@ fn run() -> ! {
         clone::exit_now(1)
     }
     let control = descriptors::take_stdin();
+    take_on_known_state();
     // Out of the terminal's foreground group: Ctrl-C is the server's to handle.
     let _ = setsid();
     let Ok(Some((request, locks))) = receive::<KeeperRequest>(&control) else { clone::exit_now(1) };
@@ -88,6 +91,17 @@ fn run() -> ! {
     // Until here the instance counts as alive.
     drop(locks);
     clone::exit_now(0)
+}
+
+/// What whoever started the server left us with would otherwise reach as far as the program.
+fn take_on_known_state() {
+    signals::restore_defaults();
+    umask(Mode::from_raw_mode(0o022));
+    // The root's parts are open all at once. A program gets a limit of its own.
+    let mut files = getrlimit(Resource::Nofile);
+    files.current = files.maximum;
+    // If that fails, opening will say what is missing.
+    let _ = setrlimit(Resource::Nofile, files);
 }
 
 /// Returns when the server is gone or the launcher has died.

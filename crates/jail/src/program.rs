@@ -23,8 +23,8 @@ use crate::{
     sys::{clone, descriptors, notify},
 };
 
-/// First descriptor above the ones that a program gets, and above those of this process that are in the way.
-const FIRST_FREE: i32 = 64;
+/// First descriptor above the ones that a program gets.
+const FIRST_FREE: i32 = 4;
 
 /// Locks this process and executes the program in it.
 pub(crate) fn run(spec: &SandboxSpec, fds: &LaunchFds) -> ! {
@@ -58,7 +58,7 @@ fn place_descriptors(fds: &LaunchFds) -> Result<OwnedFd, Errno> {
     }
     // Closed by their owners first: closing an owned number behind Rust's back is an error when it is dropped.
     drop(sources);
-    descriptors::close_between(4, &events)?;
+    descriptors::close_all_from(FIRST_FREE, &events)?;
     Ok(events)
 }
 

@@ -4,7 +4,8 @@ import json
 import traceback
 
 PROGRAM = "/work/main.py"
-MAX_TEXT = 60_000
+# Characters of a text. Each takes at most 12 bytes in the report, of which the supervisor reads 512 KiB.
+MAX_TEXT = 20_000
 
 
 def describe(kind, value, trace):

@@ -31,7 +31,8 @@ def _install():
 
     def excepthook(kind, value, trace):
         try:
-            if os.getpid() == main:
+            # Importing would make CPython forget that it has to end by SIGINT after this one.
+            if os.getpid() == main and not issubclass(kind, KeyboardInterrupt):
                 import _sandbox_report
 
                 os.write(3, _sandbox_report.describe(kind, value, trace))

@@ -277,7 +277,8 @@ impl Host {
         let limits = &planned.limits;
         match disks.create(limits.disk_limit.bytes(), limits.inode_limit, self.identity.host_uid(uid.slot)) {
             Ok(mount) => Ok((planned, Some(mount), None)),
-            Err(error @ DiskError::HostFull { .. }) => {
+            // A default may be lowered; what was asked for is given or refused.
+            Err(error @ DiskError::HostFull { .. }) if !execution.disk_limit_is_default => {
                 Err(SandboxError::new(ErrorCode::LimitNotEnforceable, error.to_string())
                     .with_hint("free some space, or ask for a smaller disk limit"))
             }

@@ -1,5 +1,7 @@
 //! What this host gives, and what is said about it in results and refusals.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use aevatar_sandbox_contract::{
     ErrorCode, IsolationLayer, IsolationReport, IsolationTier, LayerState, ResourceLimits, SandboxError,
 };
@@ -13,12 +15,18 @@ use rustix::io::Errno;
 /// How the operator accepts less than the default tier.
 const ACCEPT: &str = "accept the weaker tier with `--isolation reduced`";
 
+/// A number of its own for each backend of a process, spread so that neighbouring processes do not meet it.
+fn next_backend() -> u32 {
+    static COUNTER: AtomicU32 = AtomicU32::new(0);
+    COUNTER.fetch_add(1031, Ordering::Relaxed)
+}
+
 /// Which ids the engine takes on the host.
 pub(crate) fn choose_identity() -> Identity {
     let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
     let own = Identity::Own { uid: uid.as_raw(), gid: gid.as_raw() };
     // Far above what distributions give to users and subuids, another range for each server.
-    let base = 0x7000_0000 + (std::process::id() & 0xFFF) * Identity::RANGE;
+    let base = 0x7000_0000 + ((std::process::id() + next_backend()) & 0xFFF) * Identity::RANGE;
     let mapped = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let holds_range = mapped.lines().any(|line| {
         let fields: Vec<u64> = line.split_whitespace().filter_map(|field| field.parse().ok()).collect();
@@ -174,11 +182,14 @@ pub(crate) fn engine_failed(error: EngineError, identity: Identity) -> SandboxEr
             "the surrounding container's seccomp profile refuses clone3 with new namespaces: run outside, or with a profile that allows clone3, unshare, setns and mount",
         ),
         (
-            SetupStep::BuildRoot | SetupStep::PivotRoot | SetupStep::OpenSource | SetupStep::MapIdentity,
+            SetupStep::BuildRoot | SetupStep::PivotRoot | SetupStep::MapIdentity,
             Errno::ACCESS | Errno::PERM,
         ) if rootless => Some(
-            "user namespaces come without privileges here, as under Ubuntu's AppArmor restriction: `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`, or an AppArmor profile for this binary with `userns,`; if the path named above is private to somebody else, make it readable",
+            "user namespaces come without privileges here, as under Ubuntu's AppArmor restriction: `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`, or an AppArmor profile for this binary with `userns,`",
         ),
+        (SetupStep::OpenSource, Errno::ACCESS | Errno::PERM) => {
+            Some("the path named above is private to somebody else, or a copied cache names it: make it readable, or choose another cache with AEVATAR_SANDBOX_CACHE; where user namespaces come without privileges (Ubuntu's AppArmor restriction), `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`")
+        }
         (SetupStep::OpenSource, Errno::NOENT) => {
             Some("the environment names a file that is gone: `aevatar-sandbox env remove default`, then `env prepare`")
         }

@@ -99,6 +99,8 @@ impl PythonExecutionMonitor {
         let mut usage = sandbox.usage();
         let isolation = sandbox.isolation().clone();
         let disk_was_full = sandbox.disk_was_full();
+        // Before the streams: their readers may be slow, and what a sandbox holds is not to wait for them.
+        let removed = sandbox.remove().await;
         // Everything that could write is dead, so the streams end.
         let outputs = match pumps {
             Some(pumps) if observed.is_ok() => Some(pumps.finish().await),
@@ -108,7 +110,6 @@ impl PythonExecutionMonitor {
             }
             None => None,
         };
-        let removed = sandbox.remove().await;
         let observed = observed?;
         removed?;
 
@@ -180,9 +181,10 @@ impl PythonExecutionMonitor {
                     SandboxEvent::SyscallDenied(name) => {
                         // The last one tells why a program ended, so a repeated one moves to the end.
                         observed.denied.retain(|known| *known != name);
-                        if observed.denied.len() < MAX_NAMED_SYSCALLS {
-                            observed.denied.push(name);
+                        if observed.denied.len() == MAX_NAMED_SYSCALLS {
+                            observed.denied.remove(0);
                         }
+                        observed.denied.push(name);
                     }
                     SandboxEvent::Gone => {
                         observed.ended = observed.ended.or_else(|| Some(Instant::now()));

@@ -90,7 +90,11 @@ impl PythonSandboxService {
     ) -> Result<SandboxExecutionResult, SandboxError> {
         let (queued_at, queued) = (jiff::Timestamp::now(), Instant::now());
         let limits = limits::resolve(&request, &self.options.default_limits)?;
-        let environment = self.prepare(request.environment.clone()).await?;
+        let environment = tokio::select! {
+            environment = self.prepare(request.environment.clone()) => environment?,
+            () = cancelled.cancelled() => return Err(broken_off("cancelled")),
+            () = self.stopping.cancelled() => return Err(broken_off("the service stopped")),
+        };
         let plan = ExecutionPlan {
             id: ExecutionId::generate(),
             code: request.code,
@@ -138,6 +142,12 @@ impl PythonSandboxService {
         self.interrupt();
         self.backend.shutdown().await;
     }
+}
+
+/// An execution that ended before it began: there is no result of it.
+fn broken_off(why: &str) -> SandboxError {
+    SandboxError::new(ErrorCode::Cancelled, format!("{why} while the Python environment was being prepared"))
+        .with_hint("what was prepared so far is removed or used at the next attempt")
 }
 
 fn environment_unavailable(error: EnvironmentError) -> SandboxError {

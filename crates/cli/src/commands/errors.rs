@@ -13,6 +13,9 @@ use super::FAILURE;
 /// Exit code for a request that makes no sense, as for a wrong argument.
 const USAGE: u8 = 2;
 
+/// Exit code after Ctrl-C, as of a program that SIGINT ended.
+const CANCELLED: u8 = 130;
+
 /// Prints what failed, why, and what to do next; returns the exit code.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     let mut text = format!("error: {error}\n");
@@ -34,6 +37,9 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     }
     // If stderr is closed, nobody wants to know.
     drop(io::stderr().write_all(text.as_bytes()));
-    let usage = sandbox.is_some_and(|error| error.code == ErrorCode::InvalidRequest);
-    ExitCode::from(if usage { USAGE } else { FAILURE })
+    ExitCode::from(match sandbox.map(|error| error.code) {
+        Some(ErrorCode::InvalidRequest) => USAGE,
+        Some(ErrorCode::Cancelled) => CANCELLED,
+        _ => FAILURE,
+    })
 }

@@ -61,7 +61,7 @@ pub(crate) struct RunArguments {
 
     /// Python environment, as made by `env prepare --name`
     #[arg(long, value_name = "NAME")]
-    env: Option<String>,
+    environment: Option<String>,
 
     /// Print the result as JSON, and nothing else
     #[arg(long)]
@@ -140,7 +140,7 @@ fn request(arguments: RunArguments) -> anyhow::Result<SandboxExecutionRequest> {
             process_limit: arguments.processes,
             cpu_time: arguments.cpu_time,
         },
-        environment: arguments.env,
+        environment: arguments.environment,
         ..SandboxExecutionRequest::default()
     })
 }

@@ -105,7 +105,7 @@ fn assert_usage_error(outcome: &Outcome, named: &str) {
 
 #[test]
 fn our_own_refusal_is_125_with_a_hint() {
-    let outcome = Place::new().run(&["--env", "nope", "-c", "print('ran')"]);
+    let outcome = Place::new().run(&["--environment", "nope", "-c", "print('ran')"]);
     assert_eq!((outcome.code, outcome.stdout.as_str()), (125, ""), "{outcome:?}");
     assert!(outcome.stderr.starts_with("error: there is no environment `nope`\nhint: "), "{outcome:?}");
 }

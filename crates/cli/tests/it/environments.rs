@@ -44,7 +44,7 @@ fn an_unknown_environment_is_named() {
     for arguments in [
         &["env", "prepare", "--name", "nope"][..],
         &["env", "remove", "nope"],
-        &["run", "--env", "nope", "-c", "print('ran')"],
+        &["run", "--environment", "nope", "-c", "print('ran')"],
     ] {
         assert_clear_error(&finish(place.command(arguments), b""), "there is no environment `nope`");
     }
@@ -57,7 +57,7 @@ fn a_name_cannot_lead_out_of_the_cache() {
         for arguments in [
             &["env", "prepare", "--name", name][..],
             &["env", "remove", name],
-            &["run", "--env", name, "-c", "print('ran')"],
+            &["run", "--environment", name, "-c", "print('ran')"],
         ] {
             assert_clear_error(&finish(place.command(arguments), b""), "cannot be the name of an environment");
         }
@@ -98,13 +98,13 @@ fn a_named_environment_is_made_used_and_removed() {
     let made = with(&["env", "prepare", "--name", "own", "--requirements", requirements.to_str().unwrap()]);
     assert_eq!(made.code, 0, "{made:?}");
     assert!(made.stdout.starts_with("own: CPython 3.") && made.stdout.ends_with(", 0 packages\n"), "{made:?}");
-    let used = with(&["run", "--env", "own", "-c", "import json; print(json.dumps(1))"]);
+    let used = with(&["run", "--environment", "own", "-c", "import json; print(json.dumps(1))"]);
     assert_eq!((used.code, used.stdout.as_str()), (0, "1\n"), "{used:?}");
-    let lacking = with(&["run", "--env", "own", "-c", "import numpy"]);
+    let lacking = with(&["run", "--environment", "own", "-c", "import numpy"]);
     assert!(lacking.verdict().starts_with("Exception: uncaught ModuleNotFoundError"), "{lacking:?}");
     assert_eq!(with(&["env", "remove", "own"]).code, 0);
     assert_eq!(with(&["env", "list"]).stdout, "");
-    assert_clear_error(&with(&["run", "--env", "own", "-c", "1"]), "there is no environment `own`");
+    assert_clear_error(&with(&["run", "--environment", "own", "-c", "1"]), "there is no environment `own`");
 }
 
 #[test]

@@ -84,7 +84,7 @@ impl OrdinaryUser {
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Outcome {
-        finish(self.command(&[&["run", "--env", "plain"], arguments].concat()), b"")
+        finish(self.command(&[&["run", "--environment", "plain"], arguments].concat()), b"")
     }
 
     pub(crate) fn run_json(&self, arguments: &[&str]) -> Value {
@@ -92,7 +92,7 @@ impl OrdinaryUser {
     }
 
     pub(crate) fn start(&self, arguments: &[&str]) -> Running {
-        Running::start(self.command(&[&["run", "--env", "plain"], arguments].concat()))
+        Running::start(self.command(&[&["run", "--environment", "plain"], arguments].concat()))
     }
 
     pub(crate) fn processes(&self) -> Vec<Process> {

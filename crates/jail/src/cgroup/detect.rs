@@ -7,7 +7,7 @@ use std::{
 
 use fs_err as fs;
 
-use super::{CgroupError, ControllerPaths, Version};
+use super::{CgroupError, ControllerPaths, Version, instance::SUPERVISOR};
 
 /// The controllers that limits need. `cpu` and `cpuacct` are one on v2.
 const CONTROLLERS: [&str; 4] = ["memory", "pids", "cpu", "cpuacct"];
@@ -55,7 +55,10 @@ impl CgroupHost {
                 cpu: path.clone(),
                 cpuacct: path,
             };
-            let here = own.get("").map(|path| locate(mount, path));
+            let here = own.get("").map(|path| locate(mount, path)).map(|path| {
+                // An earlier instance in this process moved it there, out of the way.
+                if path.ends_with(SUPERVISOR) { path.parent().map(Path::to_path_buf).unwrap_or(path) } else { path }
+            });
             let parents: Vec<ControllerPaths> =
                 here.into_iter().chain([mount.point.clone()]).filter(|path| has_all(path)).map(all_of).collect();
             if !parents.is_empty() {

@@ -24,7 +24,7 @@ use super::{CgroupError, CgroupHost, ControllerPaths, Version, make_folder, remo
 /// How all our cgroups begin.
 const PREFIX: &str = "aevatar-sandbox-";
 /// Where the server itself goes on cgroup v2, whose inner cgroups may hold no process.
-const SUPERVISOR: &str = "aevatar-sandbox.supervisor";
+pub(super) const SUPERVISOR: &str = "aevatar-sandbox.supervisor";
 
 /// Where one instance's cgroups are.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

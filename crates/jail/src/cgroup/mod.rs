@@ -68,7 +68,10 @@ impl CgroupError {
             Self::NoController { .. } => {
                 "mount cgroup v2 at /sys/fs/cgroup (any systemd of the last years does), and enable the cpu, memory and pids controllers for this process"
             }
-            Self::NotWritable { .. } | Self::Occupied { .. } => {
+            Self::Occupied { .. } => {
+                "start the service itself in a cgroup of its own, not a shell that then starts it: `systemd-run --user --scope -p Delegate=yes aevatar-sandbox …`, or a service with `Delegate=yes`"
+            }
+            Self::NotWritable { .. } => {
                 "run in a delegated cgroup: `systemd-run --user --scope -p Delegate=yes aevatar-sandbox …`, or a service with `Delegate=yes`; on cgroup v1 an administrator can chown a cgroup of each controller to this user"
             }
             Self::Io { .. } => "see the cause; `aevatar-sandbox doctor` tries every layer",

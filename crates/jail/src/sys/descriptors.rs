@@ -8,7 +8,7 @@ use rustix::io::Errno;
 /// Makes `source` also available as descriptor `target`, open across an execution. What was there is closed.
 pub(crate) fn place(source: impl AsFd, target: i32) -> Result<(), Errno> {
     // SAFETY: `source` is open. `target` belongs to nobody: the caller is init or its child, whose owned descriptors
-    // were all moved to FIRST_FREE and above before.
+    // are all above the targets.
     let result = unsafe { libc::dup2(source.as_fd().as_raw_fd(), target) };
     if result < 0 { Err(last_errno()) } else { Ok(()) }
 }
@@ -28,7 +28,8 @@ pub(crate) fn close_all_but(keep: &[BorrowedFd<'_>]) -> Result<(), Errno> {
 }
 
 /// Closes every descriptor from `first` on but `keep`.
-pub(crate) fn close_between(first: u32, keep: impl AsFd) -> Result<(), Errno> {
+pub(crate) fn close_all_from(first: i32, keep: impl AsFd) -> Result<(), Errno> {
+    let first = first.cast_unsigned();
     let keep = keep.as_fd().as_raw_fd().cast_unsigned();
     if keep > first {
         close_range(first, keep - 1)?;

@@ -7,3 +7,4 @@ pub(crate) mod interface;
 pub(crate) mod loop_device;
 pub(crate) mod mount_attributes;
 pub(crate) mod notify;
+pub(crate) mod signals;
