@@ -12,8 +12,10 @@ pub enum ErrorCode {
     IsolationUnavailable,
     /// The Python environment could not be prepared.
     EnvironmentUnavailable,
-    /// Cancelled before the program started.
+    /// Cancelled by the caller before the program started.
     Cancelled,
+    /// The service stopped before the program started.
+    Interrupted,
     /// The sandbox itself failed.
     SandboxFailure,
 }

@@ -3,24 +3,19 @@
 //! It is this same binary, executed again. It lives as long as the server, outlives it by milliseconds when the server
 //! is killed, and removes what the kernel does not remove by itself: the cgroups.
 
-use std::{
-    os::fd::{AsFd, OwnedFd},
-    time::Duration,
-};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::{
     event::{PollFd, PollFlags, poll},
     fs::{Mode, OFlags, open},
     io::Errno,
-    process::{
-        Pid, Resource, Signal, WaitOptions, getrlimit, pidfd_send_signal, setrlimit, setsid, umask, waitpid,
-    },
+    process::{Pid, Resource, Signal, WaitOptions, getrlimit, pidfd_send_signal, setrlimit, setsid, umask, waitpid},
     thread::set_thread_groups,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cgroup::InstancePaths,
+    cgroup::{InstancePaths, remove_dying},
     failure::{During, SetupFailure, SetupStep},
     launcher::{self, write_proc},
     protocol::{EngineStart, receive, send},
@@ -69,23 +64,17 @@ fn run() -> ! {
     let _ = setsid();
     let Ok(Some((request, locks))) = receive::<KeeperRequest>(&control) else { clone::exit_now(1) };
     match start_launcher(&request.engine, &control) {
-        Ok((launcher, pidfd)) => {
-            wait_for_end(&control, &pidfd);
-            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+        Ok(launcher) => {
+            let server_is_gone = wait_for_end(&control, &launcher.pidfd);
+            let _ = pidfd_send_signal(&launcher.pidfd, Signal::KILL);
             // Returns when the kernel has killed and reaped the whole pid namespace.
-            let _ = waitpid(Some(launcher), WaitOptions::empty());
+            let _ = waitpid(Some(launcher.pid), WaitOptions::empty());
+            if let (true, Some(cgroups)) = (server_is_gone, &request.cgroups) {
+                remove_dying(|| cgroups.remove());
+            }
         }
         Err(failure) => {
             let _ = send(&control, &EngineStart::Failed(failure), &[]);
-        }
-    }
-    if let Some(cgroups) = &request.cgroups {
-        // A dying process may keep its cgroup busy for a moment. What is left then is swept at the next start.
-        for _attempt in 0..50 {
-            if cgroups.remove() {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(2));
         }
     }
     // Until here the instance counts as alive.
@@ -104,19 +93,29 @@ fn take_on_known_state() {
     let _ = setrlimit(Resource::Nofile, files);
 }
 
-/// Returns when the server is gone or the launcher has died.
-fn wait_for_end(control: &OwnedFd, launcher: &OwnedFd) {
+/// Returns when the server is gone, with true, or when the launcher has died. A living server goes on with another
+/// engine, and its cgroups are its own to remove.
+fn wait_for_end(control: &OwnedFd, launcher: &OwnedFd) -> bool {
     loop {
         // No IN: what arrives there is the launcher's to read. A hang-up is always reported.
         let mut polled = [PollFd::new(control, PollFlags::empty()), PollFd::new(launcher, PollFlags::IN)];
         match poll(&mut polled, None) {
             Err(Errno::INTR) => {}
-            _ => return,
+            Err(_) => return false,
+            Ok(_) => return !polled[0].revents().is_empty(),
         }
     }
 }
 
-fn start_launcher(spec: &EngineSpec, control: &OwnedFd) -> Result<(Pid, OwnedFd), SetupFailure> {
+/// The launcher as its keeper holds it.
+struct Launcher {
+    pid: Pid,
+    pidfd: OwnedFd,
+    /// Open as long as the keeper lives: its hang-up tells a launcher that is too young for its death signal.
+    _life: OwnedFd,
+}
+
+fn start_launcher(spec: &EngineSpec, control: &OwnedFd) -> Result<Launcher, SetupFailure> {
     let sources = match spec.identity {
         Identity::Range { .. } => {
             set_thread_groups(&[]).during(SetupStep::SetIdentity, "supplementary groups")?;
@@ -135,7 +134,7 @@ fn start_launcher(spec: &EngineSpec, control: &OwnedFd) -> Result<(Pid, OwnedFd)
         Cloned::Parent(pid, pidfd) => {
             map_identity(pid, spec.identity).during(SetupStep::MapIdentity, "user namespace of the engine")?;
             rustix::io::write(&go_writer, &[1]).during(SetupStep::Channel, "launcher")?;
-            Ok((pid, pidfd))
+            Ok(Launcher { pid, pidfd, _life: go_writer })
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::{
-    event::{PollFd, PollFlags, poll},
+    event::{PollFd, PollFlags, Timespec, poll},
     fs::{Mode, OFlags, openat},
     io::Errno,
     process::{
@@ -66,6 +66,10 @@ fn start(spec: &EngineSpec, go: &OwnedFd, sources: Option<Sources>) -> Result<(E
     privileges::become_id(0).during(SetupStep::SetIdentity, 0)?;
     // After the change of ids, which clears it. The keeper has one thread, so its death is the thread's.
     set_parent_process_death_signal(Some(Signal::KILL)).during(SetupStep::Channel, "death of the keeper")?;
+    // It may have died before that, and a new pid namespace does not show whose child one is. The end of its pipe does.
+    if hung_up(go) {
+        return Err(SetupFailure::new(SetupStep::Channel, "death of the keeper", Errno::PIPE));
+    }
     // A change of ids also makes a process undumpable, and then nobody may write the id maps of its children.
     set_dumpable_behavior(DumpableBehavior::Dumpable).during(SetupStep::SetIdentity, "dumpable")?;
 
@@ -83,6 +87,11 @@ fn start(spec: &EngineSpec, go: &OwnedFd, sources: Option<Sources>) -> Result<(E
         ProcFiles { folder: host, own: false }
     };
     Ok((EngineReport { proc_failure, landlock_abi: landlock_ring::probe() }, proc_files))
+}
+
+fn hung_up(pipe: &OwnedFd) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
 }
 
 /// Launches what it is asked to until the server is gone.

@@ -262,7 +262,15 @@ impl RunningSandbox for LocalSandbox {
                         return Ok(SandboxEvent::OutOfMemory);
                     }
                 }
-                Woken::InitEnded => self.gone = true,
+                // Between two polls of one wait, it may have spoken and died: its words come first.
+                Woken::InitEnded => match self.events.get_ref().0.receive() {
+                    Ok(Some((message, fd))) => {
+                        if let Some(event) = self.take_message(message, fd)? {
+                            return Ok(event);
+                        }
+                    }
+                    Ok(None) | Err(_) => self.gone = true,
+                },
             }
         }
     }

@@ -181,15 +181,16 @@ pub(crate) fn engine_failed(error: EngineError, identity: Identity) -> SandboxEr
         (SetupStep::CreateNamespaces, Errno::NOSYS | Errno::PERM) => Some(
             "the surrounding container's seccomp profile refuses clone3 with new namespaces: run outside, or with a profile that allows clone3, unshare, setns and mount",
         ),
-        (
-            SetupStep::BuildRoot | SetupStep::PivotRoot | SetupStep::MapIdentity,
-            Errno::ACCESS | Errno::PERM,
-        ) if rootless => Some(
-            "user namespaces come without privileges here, as under Ubuntu's AppArmor restriction: `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`, or an AppArmor profile for this binary with `userns,`",
-        ),
-        (SetupStep::OpenSource, Errno::ACCESS | Errno::PERM) => {
-            Some("the path named above is private to somebody else, or a copied cache names it: make it readable, or choose another cache with AEVATAR_SANDBOX_CACHE; where user namespaces come without privileges (Ubuntu's AppArmor restriction), `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`")
+        (SetupStep::BuildRoot | SetupStep::PivotRoot | SetupStep::MapIdentity, Errno::ACCESS | Errno::PERM)
+            if rootless =>
+        {
+            Some(
+                "user namespaces come without privileges here, as under Ubuntu's AppArmor restriction: `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`, or an AppArmor profile for this binary with `userns,`",
+            )
         }
+        (SetupStep::OpenSource, Errno::ACCESS | Errno::PERM) => Some(
+            "the path named above is private to somebody else, or a copied cache names it: make it readable, or choose another cache with AEVATAR_SANDBOX_CACHE; where user namespaces come without privileges (Ubuntu's AppArmor restriction), `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`",
+        ),
         (SetupStep::OpenSource, Errno::NOENT) => {
             Some("the environment names a file that is gone: `aevatar-sandbox env remove default`, then `env prepare`")
         }

@@ -92,8 +92,8 @@ impl PythonSandboxService {
         let limits = limits::resolve(&request, &self.options.default_limits)?;
         let environment = tokio::select! {
             environment = self.prepare(request.environment.clone()) => environment?,
-            () = cancelled.cancelled() => return Err(broken_off("cancelled")),
-            () = self.stopping.cancelled() => return Err(broken_off("the service stopped")),
+            () = cancelled.cancelled() => return Err(broken_off(ErrorCode::Cancelled, "cancelled")),
+            () = self.stopping.cancelled() => return Err(broken_off(ErrorCode::Interrupted, "the service stopped")),
         };
         let plan = ExecutionPlan {
             id: ExecutionId::generate(),
@@ -145,8 +145,8 @@ impl PythonSandboxService {
 }
 
 /// An execution that ended before it began: there is no result of it.
-fn broken_off(why: &str) -> SandboxError {
-    SandboxError::new(ErrorCode::Cancelled, format!("{why} while the Python environment was being prepared"))
+fn broken_off(code: ErrorCode, why: &str) -> SandboxError {
+    SandboxError::new(code, format!("{why} while the Python environment was being prepared"))
         .with_hint("what was prepared so far is removed or used at the next attempt")
 }
 

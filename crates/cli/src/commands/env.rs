@@ -83,7 +83,7 @@ pub(crate) fn run(arguments: EnvArguments) -> anyhow::Result<ExitCode> {
         }
         EnvCommand::Remove { name } => manager.remove(&name)?,
         EnvCommand::Path { name, python } => {
-            writeln!(out, "{}", manager.path(&EnvironmentSelection { name, python: python.python }).display())?;
+            writeln!(out, "{}", manager.path(&EnvironmentSelection { name, python: python.python })?.display())?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -14,7 +14,9 @@ use super::FAILURE;
 const USAGE: u8 = 2;
 
 /// Exit code after Ctrl-C, as of a program that SIGINT ended.
-const CANCELLED: u8 = 130;
+pub(crate) const CANCELLED: u8 = 130;
+/// Exit code after SIGTERM, likewise.
+pub(crate) const INTERRUPTED: u8 = 143;
 
 /// Prints what failed, why, and what to do next; returns the exit code.
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
@@ -40,6 +42,7 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(match sandbox.map(|error| error.code) {
         Some(ErrorCode::InvalidRequest) => USAGE,
         Some(ErrorCode::Cancelled) => CANCELLED,
+        Some(ErrorCode::Interrupted) => INTERRUPTED,
         _ => FAILURE,
     })
 }

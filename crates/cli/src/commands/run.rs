@@ -16,7 +16,10 @@ use anyhow::Context;
 use clap::Args;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{FAILURE, Isolation, PythonArgument};
+use super::{
+    FAILURE, Isolation, PythonArgument,
+    errors::{CANCELLED, INTERRUPTED},
+};
 
 /// The largest program that is read from a file or from stdin.
 const MAX_PROGRAM: u64 = 16 << 20;
@@ -200,8 +203,8 @@ fn exit_code(result: &SandboxExecutionResult) -> ExitCode {
     let code = match result.termination.reason {
         TerminationReason::WallTimeLimit | TerminationReason::CpuTimeLimit => 124,
         TerminationReason::SandboxFailure => i32::from(FAILURE),
-        TerminationReason::Cancelled => 130,
-        TerminationReason::Interrupted => 143,
+        TerminationReason::Cancelled => i32::from(CANCELLED),
+        TerminationReason::Interrupted => i32::from(INTERRUPTED),
         _ => result.exit_code.unwrap_or(i32::from(FAILURE)),
     };
     ExitCode::from(u8::try_from(code).unwrap_or(FAILURE))

@@ -29,7 +29,7 @@ impl OrdinaryUser {
         let mut user = Self { home, python: Vec::new(), cgroups: Vec::new(), created: AtomicUsize::new(0) };
         user.fill_home(built).map_err(|error| format!("cannot prepare {}: {error}", user.home.path().display()))?;
         for parent in parents()? {
-            let folder = parent.join(format!("aevatar-sandbox-test-{}", std::process::id()));
+            let folder = parent.join(format!("corpus-of-an-ordinary-user-{}", std::process::id()));
             make_cgroup(&folder)?;
             user.cgroups.push(folder);
         }

@@ -4,6 +4,7 @@ use crate::{
     host,
     place::{Outcome, Place},
     require,
+    running::Running,
 };
 
 #[test]
@@ -17,7 +18,7 @@ fn twenty_at_once_do_not_disturb_each_other() {
                 print(open('/work/own').read(), sorted(os.listdir('/work')))\nsys.exit(int(sys.argv[1]))";
     let numbers: Vec<String> = (0..20).map(|number| number.to_string()).collect();
     let all: Vec<_> = numbers.iter().map(|number| place.start(&["-c", code, number])).collect();
-    let pids: Vec<u32> = all.iter().map(|running| running.pid()).collect();
+    let pids: Vec<u32> = all.iter().map(Running::pid).collect();
     for (running, number) in all.into_iter().zip(&numbers) {
         let outcome = running.finish();
         assert_eq!(outcome.code.to_string(), *number, "{outcome:?}");

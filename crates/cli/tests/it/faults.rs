@@ -205,16 +205,18 @@ fn the_keeper_may_die_at_any_moment() {
     }
     let place = Place::new();
     let mut servers = Vec::new();
-    for round in 0..ROUNDS {
-        let running = place.start(&["-c", "import time; time.sleep(600)"]);
+    // Close together at the beginning, where everything is made.
+    let beginning = (0..ROUNDS).map(|round| Duration::from_micros(round * 400));
+    for delay in beginning.chain((0..ROUNDS).map(|round| Duration::from_millis(round * 2))) {
+        let running = place.start(&["--timeout", "10", "-c", "import time; time.sleep(600)"]);
         servers.push(running.pid());
         let keeper = running.keeper();
-        std::thread::sleep(Duration::from_millis(round * 2));
+        std::thread::sleep(delay);
         kill(keeper);
         let outcome = running.finish();
-        assert_eq!(outcome.code, 125, "after {} ms: {outcome:?}", round * 2);
+        assert_eq!(outcome.code, 125, "after {delay:?}: {outcome:?}");
         let told = outcome.stderr.starts_with("error: ") || outcome.verdict().starts_with("SandboxFailure");
-        assert!(told, "after {} ms: {outcome:?}", round * 2);
+        assert!(told, "after {delay:?}: {outcome:?}");
     }
     place.assert_nothing_left(&servers, &[]);
     place.assert_next_works();
@@ -228,7 +230,7 @@ fn the_launcher_may_die_at_any_moment() {
     let place = Place::new();
     let mut servers = Vec::new();
     for round in 0..ROUNDS / 2 {
-        let running = place.start(&["-c", "import time; time.sleep(600)"]);
+        let running = place.start(&["--timeout", "10", "-c", "import time; time.sleep(600)"]);
         servers.push(running.pid());
         let keeper = running.keeper();
         let launcher = host::eventually("the launcher", || host::children(keeper.pid).first().copied());

@@ -95,10 +95,14 @@ fn what_is_not_ours_is_not_swept() {
     }
     let (place, delegation) = (Place::new(), Delegation::to(0));
     let strangers: Vec<PathBuf> = delegation.folders().iter().map(|parent| parent.join("somebody-else")).collect();
-    strangers.iter().for_each(|folder| std::fs::create_dir(folder).unwrap());
+    for folder in &strangers {
+        std::fs::create_dir(folder).unwrap();
+    }
     run_in(&delegation, &place);
     assert!(strangers.iter().all(|folder| folder.exists()));
-    strangers.iter().for_each(|folder| std::fs::remove_dir(folder).unwrap());
+    for folder in &strangers {
+        std::fs::remove_dir(folder).unwrap();
+    }
 }
 
 #[test]

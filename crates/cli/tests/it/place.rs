@@ -166,7 +166,9 @@ impl Place {
             let entries = std::fs::read_dir(self.path().join(folder)).into_iter().flatten().flatten();
             let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
             // Programs of the test, and formatted images, which are meant to stay.
-            let unknown = names.filter(|name| name != "program.py" && !name.ends_with(".image"));
+            let unknown = names.filter(|name| {
+                name != "program.py" && Path::new(name).extension().is_none_or(|extension| extension != "image")
+            });
             left.extend(unknown.map(|name| format!("file {folder}/{name}")));
         }
         left

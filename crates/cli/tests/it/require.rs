@@ -26,6 +26,7 @@ pub(crate) fn or_skip(outcome: Result<(), String>) -> bool {
     let strict = std::env::var("SANDBOX_REQUIRE").is_ok_and(|value| value == "all");
     assert!(!strict, "SANDBOX_REQUIRE=all: {reason}");
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    writeln!(std::io::stderr(), "skipped {test}: {reason}").unwrap();
+    let line = format!("skipped {test}: {reason}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
     false
 }

@@ -33,12 +33,12 @@ fn the_limits_of_an_ordinary_user_hold() {
     assert!(busy.code == 124 && busy.verdict().starts_with("CpuTimeLimit"), "{busy:?}");
 
     // ENOSPC comes at the effective limit, 64Mi, and the program goes on.
-    let fill = "import errno\ndone = 0\ntry:\n    with open('/work/file', 'wb', 0) as file:\n        \
+    let until_full = "import errno\ndone = 0\ntry:\n    with open('/work/file', 'wb', 0) as file:\n        \
                 while True: done += file.write(bytes(1 << 20))\n\
                 except OSError as error: print(errno.errorcode[error.errno], done >> 20)";
-    let full = user.run_json(&["--memory", "160Mi", "--disk", "64Mi", "-c", fill]);
-    let stdout = full["stdout"].as_str().unwrap();
-    let written: u32 = stdout.trim_end().strip_prefix("ENOSPC ").unwrap_or_else(|| panic!("{full}")).parse().unwrap();
+    let filled = user.run_json(&["--memory", "160Mi", "--disk", "64Mi", "-c", until_full]);
+    let stdout = filled["stdout"].as_str().unwrap();
+    let written: u32 = stdout.trim_end().strip_prefix("ENOSPC ").unwrap_or_else(|| panic!("{filled}")).parse().unwrap();
     assert!((56..=64).contains(&written), "{written} MiB");
 
     let fork = "import os, time\nmade = 0\ntry:\n    while made < 100:\n        if os.fork() == 0: time.sleep(60)\n        \

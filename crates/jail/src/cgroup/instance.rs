@@ -8,7 +8,7 @@ use std::{
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
     sync::atomic::{AtomicU32, Ordering},
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use fs_err as fs;
@@ -103,13 +103,19 @@ impl CgroupInstance {
 
 impl Drop for CgroupInstance {
     fn drop(&mut self) {
-        // The keeper may have done it already. Engines and sandboxes are gone by now, so nothing is busy for long.
-        for _attempt in 0..20 {
-            if self.paths.remove() {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(2));
+        // The keeper may have done it already. Engines and sandboxes are gone by now.
+        remove_dying(|| self.paths.remove());
+    }
+}
+
+/// Calls `remove` until it succeeds, for a tenth of a second: a process that was just killed keeps its cgroup busy for a
+/// moment. What is left then is swept at the next start.
+pub(crate) fn remove_dying(remove: impl Fn() -> bool) {
+    for _attempt in 0..50 {
+        if remove() {
+            return;
         }
+        std::thread::sleep(Duration::from_millis(2));
     }
 }
 
@@ -155,7 +161,7 @@ fn sweep(parent: &ControllerPaths) {
             if entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX)) {
                 // Held while it is removed, so that it is nobody's new instance meanwhile.
                 if let Some(_lock) = lock_folder(&entry.path()) {
-                    remove_tree(&entry.path());
+                    remove_dying(|| remove_tree(&entry.path()));
                 }
             }
         }

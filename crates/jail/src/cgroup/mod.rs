@@ -23,6 +23,7 @@ use rustix::{
 };
 
 pub use detect::CgroupHost;
+pub(crate) use instance::remove_dying;
 pub use instance::{CgroupInstance, InstancePaths};
 
 /// Why there are no limits.

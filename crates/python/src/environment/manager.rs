@@ -178,8 +178,12 @@ impl PythonEnvironmentManager {
 
     /// The directory that holds the selected environment, for every interpreter it was prepared for. It need not
     /// exist.
-    pub fn path(&self, selection: &EnvironmentSelection) -> PathBuf {
-        self.cache.of_name(&selection.name)
+    ///
+    /// # Errors
+    /// The name is none.
+    pub fn path(&self, selection: &EnvironmentSelection) -> Result<PathBuf, EnvironmentError> {
+        named::check_name(&selection.name)?;
+        Ok(self.cache.of_name(&selection.name))
     }
 
     fn plan_default(&self, python: Option<&Path>) -> Result<Plan, EnvironmentError> {
