@@ -1,3 +1,6 @@
+//! Runs one program in a sandbox.
+#![expect(clippy::print_stdout, reason = "an example prints")]
+
 use aevatar_sandbox::{IsolationTier, SandboxExecutionRequest};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {

@@ -7,9 +7,13 @@
 
 use std::{
     io,
-    os::fd::{AsFd, OwnedFd},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::fs::{MetadataExt, PermissionsExt},
+    },
     path::{Path, PathBuf},
     process::Command,
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use fs_err as fs;
@@ -85,6 +89,11 @@ impl DiskImages {
             path: folder.clone(),
             source,
         })?;
+        check_private(&folder).map_err(|source| DiskError::Io {
+            step: "keep the folder for disk images private",
+            path: folder.clone(),
+            source,
+        })?;
         Ok(Self { folder, formatter })
     }
 
@@ -101,7 +110,13 @@ impl DiskImages {
         }
         let template = self.template(bytes, inodes)?;
         let image = self.copy(&template).map_err(|errno| self.failed("copy the empty disk image", errno))?;
-        let mount = mount_image(&image).map_err(|errno| self.failed("mount a disk image", errno))?;
+        let mount = mount_image(&image).map_err(|errno| {
+            // A template that was damaged is made anew next time.
+            if matches!(errno, Errno::INVAL | Errno::UCLEAN) {
+                drop(fs::remove_file(&template));
+            }
+            self.failed("mount a disk image", errno)
+        })?;
         for (_, folder) in WRITABLE {
             // The filesystem is fresh and nobody else has seen it yet: no name in it can be a trap.
             make_folder(&mount, folder, host_uid).map_err(|errno| self.failed("make the folders of a disk", errno))?;
@@ -118,7 +133,10 @@ impl DiskImages {
         }
         let step = "make an empty disk image";
         let fail = |source| DiskError::Io { step, path: path.clone(), source };
-        let draft = self.folder.join(format!("ext4-{bytes}-{inodes}.{}.draft", std::process::id()));
+        // One of its own for each attempt: two threads must not format the same file.
+        static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
+        let attempt = ATTEMPTS.fetch_add(1, Ordering::Relaxed);
+        let draft = self.folder.join(format!("ext4-{bytes}-{inodes}.{}-{attempt}.draft", std::process::id()));
         let file = fs::File::create(&draft).map_err(fail)?;
         file.set_len(bytes).map_err(fail)?;
         drop(file);
@@ -174,6 +192,14 @@ impl DiskImages {
     fn failed(&self, step: &'static str, errno: Errno) -> DiskError {
         DiskError::Io { step, path: self.folder.clone(), source: errno.into() }
     }
+}
+
+/// Nobody else may lay a filesystem there for the kernel to mount.
+fn check_private(folder: &Path) -> io::Result<()> {
+    if fs::symlink_metadata(folder)?.uid() != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::other("it belongs to another user"));
+    }
+    fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))
 }
 
 fn mount_image(image: impl AsFd) -> Result<OwnedFd, Errno> {

@@ -8,6 +8,7 @@ use std::{
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::{
     cgroup::CgroupInstance,
@@ -144,6 +145,22 @@ impl Drop for Engine {
         // The keeper sees the hang-up, kills the launcher and with it everything, removes the cgroups and ends.
         drop(self.control.take());
         drop(self.keeper.wait());
+    }
+}
+
+impl Drop for SandboxHandle {
+    fn drop(&mut self) {
+        // Who launched it may have gone before hearing that it was created: then nobody else holds its pidfd.
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        while poll(&mut [PollFd::new(&self.events, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0) {
+            match self.receive() {
+                Ok(Some((SandboxMessage::Created, Some(init)))) => {
+                    let _ = pidfd_send_signal(&init, Signal::KILL);
+                }
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => return,
+            }
+        }
     }
 }
 

@@ -91,6 +91,13 @@ fn take_on_known_state() {
     files.current = files.maximum;
     // If that fails, opening will say what is missing.
     let _ = setrlimit(Resource::Nofile, files);
+    // A hard limit of 0 would keep the program's from being 1, which is the one that stops crash handlers. Root may
+    // raise it; the crash handler of an ordinary user's process is that user's to start anyway.
+    let mut core = getrlimit(Resource::Core);
+    if core.maximum == Some(0) {
+        core.maximum = Some(1);
+        let _ = setrlimit(Resource::Core, core);
+    }
 }
 
 /// Returns when the server is gone, with true, or when the launcher has died. A living server goes on with another

@@ -36,10 +36,11 @@ pub(crate) fn run(spec: &SandboxSpec, fds: &LaunchFds) -> ! {
         }
     };
     let failure = match lock(spec, &events) {
-        Ok(()) => {
-            let _ = send(&events, &SandboxMessage::Started, &[]);
-            execute(spec)
-        }
+        Ok(()) => match send(&events, &SandboxMessage::Started, &[]) {
+            Ok(()) => execute(spec),
+            // Nobody listens, so nobody keeps the deadline.
+            Err(_) => clone::exit_now(1),
+        },
         Err(failure) => failure,
     };
     let _ = send(&events, &SandboxMessage::Failed(failure), &[]);
@@ -79,7 +80,7 @@ fn lock(spec: &SandboxSpec, events: &OwnedFd) -> Result<(), SetupFailure> {
         .during(SetupStep::Channel, "seccomp listener")?;
     drop(listener);
     match notify::probe_call(seccomp::PROBE) {
-        Err(Errno::PERM) => Ok(()),
+        Err(seccomp::PROBE_ANSWER) => Ok(()),
         _ => Err(SetupFailure::new(SetupStep::VerifyLocks, "seccomp filter", Errno::PERM)),
     }
 }
@@ -92,6 +93,7 @@ fn set_limit(limit: ProcessLimit, value: u64) -> Result<(), Errno> {
         ProcessLimit::CpuSeconds => Resource::Cpu,
         ProcessLimit::LockedMemory => Resource::Memlock,
         ProcessLimit::MessageQueues => Resource::Msgqueue,
+        ProcessLimit::PendingSignals => Resource::Sigpending,
         ProcessLimit::Processes => Resource::Nproc,
     };
     // A limit that was inherited and is lower cannot be raised without privilege, and is stricter anyway.

@@ -148,7 +148,8 @@ pub enum ScratchBacking {
 /// A process limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ProcessLimit {
-    /// Size of a core dump.
+    /// Size of a core dump. With 1, soft and hard, the kernel makes none: with 0 it still starts the handler that a
+    /// piped `core_pattern` names, as root and outside of the sandbox.
     CoreSize,
     /// Size of a file.
     FileSize,
@@ -160,6 +161,8 @@ pub enum ProcessLimit {
     LockedMemory,
     /// Bytes in POSIX message queues.
     MessageQueues,
+    /// Queued signals and timers, which the kernel also counts for whoever started the engine.
+    PendingSignals,
     /// Processes of the uid: a second line behind the cgroup, where the uid is the sandbox's own.
     Processes,
 }

@@ -100,11 +100,17 @@ impl SandboxBackend for LocalBackend {
     async fn launch(&self, plan: &ExecutionPlan) -> Result<Box<dyn RunningSandbox>, SandboxError> {
         let host = Arc::clone(&self.0);
         let plan = plan.clone();
-        let launched = tokio::task::spawn_blocking(move || host.launch(&plan)).await;
-        let parts = launched.map_err(|error| failed("launch a sandbox", io::Error::other(error)))??;
-        LocalSandbox::new(parts)
-            .map(|sandbox| Box::new(sandbox) as Box<dyn RunningSandbox>)
-            .map_err(|error| failed("watch a sandbox", error))
+        // A task of its own: when the caller leaves in the middle, what was launched is still taken over, and dropped as
+        // a sandbox, which ends and removes it.
+        let launching = tokio::spawn(async move {
+            let launched = tokio::task::spawn_blocking(move || host.launch(&plan)).await;
+            let parts = launched.map_err(|error| failed("launch a sandbox", io::Error::other(error)))??;
+            LocalSandbox::new(parts).map_err(|error| failed("watch a sandbox", error))
+        });
+        match launching.await {
+            Ok(launched) => launched.map(|sandbox| Box::new(sandbox) as Box<dyn RunningSandbox>),
+            Err(error) => Err(failed("launch a sandbox", io::Error::other(error))),
+        }
     }
 
     async fn shutdown(&self) {

@@ -38,6 +38,8 @@ pub(crate) struct SandboxPlan {
 const OPEN_FILES: u64 = 1024;
 /// Memory that a program may lock: what most distributions give.
 const LOCKED_MEMORY: u64 = 64 * 1024;
+/// Queued signals and timers of a program.
+const PENDING_SIGNALS: u64 = 256;
 /// Seconds by which the kernel's own CPU limit of one process is later than the supervisor's of all.
 const CPU_GRACE: u64 = 2;
 
@@ -54,11 +56,12 @@ const BYTES_PER_INODE: u64 = 8192;
 pub(crate) fn plan(execution: &ExecutionPlan, scratch: ScratchPlan, host: HostAbilities, uid_slot: u32) -> SandboxPlan {
     let limits = scratch.limits;
     let mut process_limits = vec![
-        (ProcessLimit::CoreSize, 0),
+        (ProcessLimit::CoreSize, 1),
         (ProcessLimit::FileSize, limits.disk_limit.bytes().saturating_mul(FILE_SIZE_FACTOR)),
         (ProcessLimit::OpenFiles, OPEN_FILES),
         (ProcessLimit::LockedMemory, LOCKED_MEMORY),
         (ProcessLimit::MessageQueues, 0),
+        (ProcessLimit::PendingSignals, PENDING_SIGNALS),
     ];
     if let Some(cpu_time) = limits.cpu_time {
         process_limits.push((ProcessLimit::CpuSeconds, cpu_time.as_secs() + CPU_GRACE));

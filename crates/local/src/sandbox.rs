@@ -172,14 +172,13 @@ impl LocalSandbox {
             self.listener = None;
             return None;
         }
-        match seccomp::refuse_next(listener.get_ref()) {
-            Ok(name) => {
-                self.notices += 1;
-                if self.notices >= MAX_NOTICES {
-                    self.listener = None;
-                }
-                Some(SandboxEvent::SyscallDenied(name.to_owned()))
-            }
+        let refused = seccomp::refuse_next(listener.get_ref());
+        self.notices += 1;
+        if self.notices >= MAX_NOTICES {
+            self.listener = None;
+        }
+        match refused {
+            Ok(name) => Some(SandboxEvent::SyscallDenied(name.to_owned())),
             // The caller died meanwhile, or was interrupted.
             Err(Errno::NOENT | Errno::INTR | Errno::AGAIN) => None,
             Err(_) => {
@@ -281,6 +280,9 @@ impl RunningSandbox for LocalSandbox {
 
     fn kill(&mut self) {
         self.kill_asked = true;
+        if let Some(cgroup) = self.cgroup() {
+            cgroup.lift_cpu_limit();
+        }
         if let Some(init) = &self.init {
             // ESRCH: it is dead already, and so is everything in its pid namespace.
             let _ = pidfd_send_signal(init.get_ref(), Signal::KILL);

@@ -26,7 +26,7 @@ pub(crate) fn choose_identity() -> Identity {
     let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
     let own = Identity::Own { uid: uid.as_raw(), gid: gid.as_raw() };
     // Far above what distributions give to users and subuids, another range for each server.
-    let base = 0x7000_0000 + ((std::process::id() + next_backend()) & 0xFFF) * Identity::RANGE;
+    let base = 0x7000_0000 + ((std::process::id() + next_backend()) & 0x7FF) * Identity::RANGE;
     let mapped = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let holds_range = mapped.lines().any(|line| {
         let fields: Vec<u64> = line.split_whitespace().filter_map(|field| field.parse().ok()).collect();

@@ -18,10 +18,9 @@ use aevatar_sandbox_contract::{
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     sync::Notify,
-    task::JoinHandle,
     time::{Instant, sleep_until},
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
     output::OutputCapture,
@@ -33,6 +32,8 @@ use crate::{
 const CPU_TIME_CHECK: Duration = Duration::from_millis(10);
 /// How long a sandbox may take to begin, and to die. Both take milliseconds; past this something is broken.
 const SUPERVISOR_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a slow reader of live output may take after a cancellation.
+const READER_PATIENCE: Duration = Duration::from_secs(1);
 /// Refused system calls that are named in a result.
 const MAX_NAMED_SYSCALLS: usize = 32;
 
@@ -103,17 +104,16 @@ impl PythonExecutionMonitor {
         let removed = sandbox.remove().await;
         // Everything that could write is dead, so the streams end.
         let outputs = match pumps {
-            Some(pumps) if observed.is_ok() => Some(pumps.finish().await),
-            Some(pumps) => {
-                pumps.abort();
-                None
-            }
-            None => None,
+            Some(pumps) if observed.is_ok() => tokio::select! {
+                outputs = pumps.finish() => Some(outputs),
+                () = self.reader_is_given_up() => None,
+            },
+            _ => None,
         };
         let observed = observed?;
         removed?;
 
-        let outputs = outputs.unwrap_or_default();
+        let outputs = outputs.unwrap_or_else(Outputs::lost);
         self.complete(&observed, &mut usage);
         usage.output_bytes = outputs.total;
         let facts = Facts {
@@ -219,6 +219,15 @@ impl PythonExecutionMonitor {
         }
     }
 
+    /// Returns a moment after the caller or the service no longer waits for whoever reads the streams live.
+    async fn reader_is_given_up(&self) {
+        tokio::select! {
+            () = self.cancelled.cancelled() => {}
+            () = self.interrupted.cancelled() => {}
+        }
+        tokio::time::sleep(READER_PATIENCE).await;
+    }
+
     /// When the CPU-time limit can be reached at the earliest: what is left, used by as many CPUs as there may be.
     fn next_cpu_check(&self, used: Duration) -> Option<Instant> {
         let left = self.limits.cpu_time?.saturating_sub(used);
@@ -279,13 +288,13 @@ impl OutputMeter {
     }
 }
 
-/// The tasks that move a program's streams.
+/// The tasks that move a program's streams; they end when this is dropped.
 #[derive(Debug)]
 struct Pumps {
-    stdin: JoinHandle<()>,
-    stdout: JoinHandle<OutputCapture>,
-    stderr: JoinHandle<OutputCapture>,
-    report: JoinHandle<Vec<u8>>,
+    stdin: AbortOnDropHandle<()>,
+    stdout: AbortOnDropHandle<OutputCapture>,
+    stderr: AbortOnDropHandle<OutputCapture>,
+    report: AbortOnDropHandle<Vec<u8>>,
 }
 
 /// What came out of a program.
@@ -298,6 +307,13 @@ struct Outputs {
     error: Option<PythonError>,
 }
 
+impl Outputs {
+    /// Of streams whose reader was given up.
+    fn lost() -> Self {
+        Self { truncated: Truncated { stdout: true, stderr: true }, ..Self::default() }
+    }
+}
+
 impl Pumps {
     fn start(
         pipes: SandboxPipes,
@@ -308,10 +324,20 @@ impl Pumps {
     ) -> Self {
         let keep = usize::try_from(limits.max_output_bytes).unwrap_or(usize::MAX);
         Self {
-            stdin: tokio::spawn(feed(pipes.stdin, stdin, streams.stdin)),
-            stdout: tokio::spawn(drain(pipes.stdout, keep, Arc::clone(written), streams.stdout)),
-            stderr: tokio::spawn(drain(pipes.stderr, keep, Arc::clone(written), streams.stderr)),
-            report: tokio::spawn(read_report(pipes.report)),
+            stdin: AbortOnDropHandle::new(tokio::spawn(feed(pipes.stdin, stdin, streams.stdin))),
+            stdout: AbortOnDropHandle::new(tokio::spawn(drain(
+                pipes.stdout,
+                keep,
+                Arc::clone(written),
+                streams.stdout,
+            ))),
+            stderr: AbortOnDropHandle::new(tokio::spawn(drain(
+                pipes.stderr,
+                keep,
+                Arc::clone(written),
+                streams.stderr,
+            ))),
+            report: AbortOnDropHandle::new(tokio::spawn(read_report(pipes.report))),
         }
     }
 
@@ -328,13 +354,6 @@ impl Pumps {
         let (stderr, stderr_truncated) = stderr.into_text();
         let truncated = Truncated { stdout: stdout_truncated, stderr: stderr_truncated };
         Outputs { stdout, stderr, truncated, total, error: report::parse(&report) }
-    }
-
-    fn abort(self) {
-        self.stdin.abort();
-        self.stdout.abort();
-        self.stderr.abort();
-        self.report.abort();
     }
 }
 
@@ -381,14 +400,16 @@ async fn drain(
     capture
 }
 
-/// Reads the report pipe to its end and keeps one byte more than a report may have, so that too much shows.
+/// Reads the report pipe to its end, or to one byte more than a report may have; then it is closed.
 async fn read_report(mut pipe: Box<dyn AsyncRead + Send + Unpin>) -> Vec<u8> {
     let mut report = Vec::new();
     let mut buffer = vec![0_u8; 16 * 1024];
     while let Ok(count) = pipe.read(&mut buffer).await {
         let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
-        let room = (MAX_REPORT + 1).saturating_sub(report.len());
-        report.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
+        report.extend_from_slice(bytes);
+        if report.len() > MAX_REPORT {
+            break;
+        }
     }
     report
 }

@@ -18,6 +18,8 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<PythonError> {
     if error.name.is_empty() || error.name.chars().count() > MAX_NAME {
         return None;
     }
+    // It stands in the one line that says why a program ended.
+    error.name.retain(|letter| !letter.is_control());
     error.line = error.line.filter(|line| *line > 0);
     Some(error)
 }

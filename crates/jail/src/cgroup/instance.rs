@@ -126,6 +126,14 @@ fn unique_name() -> String {
     format!("{PREFIX}{}-{now:x}-{}", std::process::id(), COUNTER.fetch_add(1, Ordering::Relaxed))
 }
 
+/// Whether [`unique_name`] made it: a sweep must not touch what merely sounds like ours.
+fn is_instance_name(name: &str) -> bool {
+    let Some(parts) = name.strip_prefix(PREFIX).map(|rest| rest.split('-').collect::<Vec<_>>()) else { return false };
+    let all = |part: &str, digit: fn(&char) -> bool| !part.is_empty() && part.chars().all(|letter| digit(&letter));
+    matches!(parts[..], [pid, time, counter]
+        if all(pid, char::is_ascii_digit) && all(time, char::is_ascii_hexdigit) && all(counter, char::is_ascii_digit))
+}
+
 /// Makes a folder and takes its lock. A sweep of another server may come in between, hold the lock for a moment, and
 /// remove the folder.
 fn make_locked(folder: &Path) -> Result<OwnedFd, CgroupError> {
@@ -158,7 +166,7 @@ fn sweep(parent: &ControllerPaths) {
     for folder in parent.folders() {
         let Ok(entries) = fs::read_dir(folder) else { continue };
         for entry in entries.flatten() {
-            if entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX)) {
+            if entry.file_name().to_str().is_some_and(is_instance_name) {
                 // Held while it is removed, so that it is nobody's new instance meanwhile.
                 if let Some(_lock) = lock_folder(&entry.path()) {
                     remove_dying(|| remove_tree(&entry.path()));
@@ -221,5 +229,20 @@ fn kill_members(cgroup: &Path) {
     let members = fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
     for pid in members.lines().filter_map(|line| Pid::from_raw(line.trim().parse().ok()?)) {
         let _ = kill_process(pid, Signal::KILL);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_our_own_names_are_ours() {
+        assert!(is_instance_name(&unique_name()));
+        for stranger in
+            ["aevatar-sandbox-backup.slice", "aevatar-sandbox-", "aevatar-sandbox-1-2", "aevatar-sandbox-1-2-3-4", "x"]
+        {
+            assert!(!is_instance_name(stranger), "{stranger}");
+        }
     }
 }

@@ -9,6 +9,10 @@ use rustix::{
 
 use super::{CgroupError, CgroupLimits, CgroupUsage, ControllerPaths, read_keyed, read_number, write};
 
+/// Part of the memory limit that TCP buffers may take beside it, and at most how much.
+const TCP_SHARE: u64 = 16;
+const TCP_MAX: u64 = 16 << 20;
+
 pub(super) fn set_limits(paths: &ControllerPaths, limits: CgroupLimits) -> Result<(), CgroupError> {
     write(&paths.memory.join("memory.limit_in_bytes"), limits.memory)?;
     // Memory and swap together, unlike v2: the same number means no swap. The file is missing on a kernel without
@@ -19,10 +23,11 @@ pub(super) fn set_limits(paths: &ControllerPaths, limits: CgroupLimits) -> Resul
     } else {
         write(&paths.memory.join("memory.swappiness"), 0)?;
     }
-    // TCP buffers have an account of their own on v1.
+    // TCP buffers have an account of their own on v1, on top of the other: a small one, so that the sum stays close to
+    // the limit.
     let tcp = paths.memory.join("memory.kmem.tcp.limit_in_bytes");
     if tcp.exists() {
-        write(&tcp, limits.memory)?;
+        write(&tcp, (limits.memory / TCP_SHARE).min(TCP_MAX))?;
     }
     write(&paths.pids.join("pids.max"), limits.pids)?;
     let bandwidth = limits.bandwidth();
@@ -34,6 +39,11 @@ pub(super) fn set_limits(paths: &ControllerPaths, limits: CgroupLimits) -> Resul
         write(&burst, bandwidth.burst)?;
     }
     Ok(())
+}
+
+/// Lets the processes run at full speed, to their death.
+pub(super) fn lift_cpu_limit(paths: &ControllerPaths) -> Result<(), CgroupError> {
+    write(&paths.cpu.join("cpu.cfs_quota_us"), -1)
 }
 
 pub(super) fn oom_event(paths: &ControllerPaths) -> Result<OwnedFd, CgroupError> {

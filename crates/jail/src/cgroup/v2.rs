@@ -24,6 +24,11 @@ pub(super) fn set_limits(paths: &ControllerPaths, limits: CgroupLimits) -> Resul
     Ok(())
 }
 
+/// Lets the processes run at full speed, to their death.
+pub(super) fn lift_cpu_limit(paths: &ControllerPaths) -> Result<(), CgroupError> {
+    write(&paths.cpu.join("cpu.max"), "max")
+}
+
 pub(super) fn cpu_time(paths: &ControllerPaths) -> Option<Duration> {
     read_keyed(&paths.cpu.join("cpu.stat"), "usage_usec").map(Duration::from_micros)
 }

@@ -426,8 +426,18 @@ mod tests {
             assert_eq!(ask(architecture, "mknodat", [0, 0, 0o010_600, 0, 0, 0]), ALLOW);
             assert_eq!(ask(architecture, "mknodat", [0, 0, 0o060_600, 0, 0, 0]), USER_NOTIFICATION);
             assert_eq!(ask(architecture, "prlimit64", [1, 0, 0, 0, 0, 0]), USER_NOTIFICATION);
+            assert_eq!(ask(architecture, "prlimit64", [0, 4, 0, 8, 0, 0]), ALLOW, "asking for the core limit");
+            assert_eq!(ask(architecture, "prlimit64", [0, 4, 8, 0, 0, 0]), EPERM, "setting it");
+            assert_eq!(ask(architecture, "prlimit64", [0, 4 | 1 << 32, 8, 0, 0, 0]), EPERM, "upper half");
+            assert_eq!(ask(architecture, "setrlimit", [4, 8, 0, 0, 0, 0]), EPERM);
+            assert_eq!(ask(architecture, "setrlimit", [7, 8, 0, 0, 0, 0]), ALLOW);
+            assert_eq!(ask(architecture, "mmap", [0, 4096, 3, 0x22, 0, 0]), ALLOW);
+            assert_eq!(ask(architecture, "mmap", [0, 4096, 3, 0x4_0022, 0, 0]), ERRNO + 12, "huge pages");
+            assert_eq!(ask(architecture, "fcntl", [3, 1026, 0, 0, 0, 0]), ERRNO + 22, "F_NOTIFY");
+            assert_eq!(ask(architecture, "inotify_init1", [0; 6]), ENOSYS);
+            assert_eq!(ask(architecture, "socket", [2, 1, 262, 0, 0, 0]), USER_NOTIFICATION, "MPTCP");
             assert_eq!(ask(architecture, "personality", [0x0004_0000, 0, 0, 0, 0, 0]), USER_NOTIFICATION);
-            assert_eq!(ask(architecture, "vhangup", [0; 6]), EPERM);
+            assert_eq!(ask(architecture, "vhangup", [0; 6]), ERRNO + 33);
         }
     }
 

@@ -15,8 +15,10 @@ use rustix::io::Errno;
 use crate::sys::notify;
 use compile::{Architecture, compile};
 
-/// A call without arguments that the filter answers itself, quietly: whoever gets EPERM knows that the filter is there.
+/// A call without arguments that the filter answers itself, and with what: no kernel gives this answer to it, so whoever
+/// gets it knows that the filter is there.
 pub(crate) const PROBE: libc::c_long = libc::SYS_vhangup;
+pub(crate) const PROBE_ANSWER: Errno = Errno::DOM;
 
 /// Installs the filter in this process for good. Returns the listener of refused calls.
 pub(crate) fn install() -> Result<OwnedFd, Errno> {

@@ -66,6 +66,14 @@ const AF_NETLINK: u64 = 16;
 const SOCKET_TYPES: &[u64] = &[1, 2, 5];
 /// `SOCK_CLOEXEC` and `SOCK_NONBLOCK`.
 const SOCKET_FLAGS: u64 = 0x8_0800;
+/// `RLIMIT_CPU` to `RLIMIT_RTTIME`, without `RLIMIT_CORE` (4).
+const LIMITS_BUT_CORE: &[u64] = &[0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
+/// Protocols of ordinary sockets: any, TCP, UDP.
+const PROTOCOLS: &[u64] = &[0, 6, 17];
+/// `MAP_HUGETLB` of mmap.
+const MAP_HUGETLB: u64 = 0x4_0000;
+/// `MFD_HUGETLB` of `memfd_create`.
+const MFD_HUGETLB: u64 = 4;
 /// Permission bits of a mode; what is left is the file's type.
 const PERMISSIONS: u64 = 0o7777;
 /// Regular file (also as 0), FIFO, socket: not devices.
@@ -94,7 +102,6 @@ pub const RULES: &[Rule] = &[
             "fsync",
             "fdatasync",
             "sync_file_range",
-            "syncfs",
             "ftruncate",
             "truncate",
             "fallocate",
@@ -164,7 +171,6 @@ pub const RULES: &[Rule] = &[
             "removexattr",
             "lremovexattr",
             "fremovexattr",
-            "sync",
         ],
     ),
     when(
@@ -185,7 +191,6 @@ pub const RULES: &[Rule] = &[
             "dup",
             "dup2",
             "dup3",
-            "fcntl",
             "pipe",
             "pipe2",
             "poll",
@@ -205,13 +210,42 @@ pub const RULES: &[Rule] = &[
             "timerfd_create",
             "timerfd_settime",
             "timerfd_gettime",
-            "inotify_init",
-            "inotify_init1",
-            "inotify_add_watch",
-            "inotify_rm_watch",
-            "memfd_create",
         ],
     ),
+    when(
+        "duplicating, flags, locks, pipe size, seals; not leases and F_NOTIFY, which watch files that others share",
+        &["fcntl"],
+        // DUPFD, GET/SETFD, GET/SETFL, GET/SETLK(W), SET/GETOWN, SET/GETSIG, SET/GETOWN_EX, OFD locks, DUPFD_QUERY,
+        // DUPFD_CLOEXEC, SET/GETPIPE_SZ, ADD/GET_SEALS, read and write hints
+        &[Condition::OneOf(
+            1,
+            &[
+                0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 15, 16, 36, 37, 38, 1027, 1030, 1031, 1032, 1033, 1034, 1035,
+                1036, 1037, 1038,
+            ],
+        )],
+        Action::Allow,
+    ),
+    quiet("any other: what an older kernel says", &["fcntl"], libc::EINVAL),
+    quiet(
+        "inotify counts against whoever started the engine, and watches files that executions share",
+        &["inotify_init", "inotify_init1", "inotify_add_watch", "inotify_rm_watch"],
+        libc::ENOSYS,
+    ),
+    quiet(
+        "flushing whole filesystems is the host's business; a program's own files have fsync",
+        &["sync", "syncfs"],
+        libc::EPERM,
+    ),
+    when(
+        "memory, but no pages of the host's pool of huge ones, which no memory limit covers",
+        &["mmap"],
+        &[Condition::Clear(3, MAP_HUGETLB)],
+        Action::Allow,
+    ),
+    quiet("none left", &["mmap"], libc::ENOMEM),
+    when("the same as a file", &["memfd_create"], &[Condition::Clear(1, MFD_HUGETLB)], Action::Allow),
+    quiet("what a kernel without huge pages says", &["memfd_create"], libc::EINVAL),
     when(
         "what isatty, select and subprocess ask of a descriptor",
         &["ioctl"],
@@ -229,7 +263,6 @@ pub const RULES: &[Rule] = &[
     allow(
         "memory",
         &[
-            "mmap",
             "munmap",
             "mremap",
             "mprotect",
@@ -368,10 +401,28 @@ pub const RULES: &[Rule] = &[
             "getrandom",
             "getrusage",
             "getrlimit",
-            "setrlimit",
         ],
     ),
-    when("its own limits", &["prlimit64"], &[Condition::OneOf(0, &[0])], Action::Allow),
+    when(
+        "asking for its own limits",
+        &["prlimit64"],
+        &[Condition::OneOf(0, &[0]), Condition::OneOf(2, &[0])],
+        Action::Allow,
+    ),
+    when(
+        "lowering its own limits, but for core dumps: at 0 the kernel starts the host's crash handler, as root",
+        &["prlimit64"],
+        &[Condition::OneOf(0, &[0]), Condition::OneOf(1, LIMITS_BUT_CORE)],
+        Action::Allow,
+    ),
+    when("the same", &["setrlimit"], &[Condition::OneOf(0, LIMITS_BUT_CORE)], Action::Allow),
+    when(
+        "core dumps are off already, as programs that set this want",
+        &["prlimit64"],
+        &[Condition::OneOf(0, &[0])],
+        Action::Quiet(libc::EPERM),
+    ),
+    quiet("the same", &["setrlimit"], libc::EPERM),
     when(
         "names of threads, signal at the parent's death, its own dumpable flag, questions",
         &["prctl"],
@@ -405,7 +456,11 @@ pub const RULES: &[Rule] = &[
     when(
         "sockets within the sandbox: its own loopback and its own folders",
         &["socket"],
-        &[Condition::OneOf(0, &[AF_UNIX, AF_INET, AF_INET6]), Condition::MaskedOneOf(1, SOCKET_FLAGS, SOCKET_TYPES)],
+        &[
+            Condition::OneOf(0, &[AF_UNIX, AF_INET, AF_INET6]),
+            Condition::MaskedOneOf(1, SOCKET_FLAGS, SOCKET_TYPES),
+            Condition::OneOf(2, PROTOCOLS),
+        ],
         Action::Allow,
     ),
     when(
@@ -450,5 +505,9 @@ pub const RULES: &[Rule] = &[
         ],
         libc::ENOSYS,
     ),
-    quiet("the engine's own probe that the filter is in force", &["vhangup"], libc::EPERM),
+    quiet(
+        "the engine's own probe that the filter is in force: an answer that no kernel gives",
+        &["vhangup"],
+        libc::EDOM,
+    ),
 ];

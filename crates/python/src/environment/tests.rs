@@ -222,7 +222,7 @@ fn a_named_environment_lives_beside_the_default_one() {
     assert_eq!(names, ["default", "own"]);
     assert!(manager.list().unwrap().iter().all(|one| one.size > 0 && one.path.is_dir()));
     manager.remove("own").unwrap();
-    assert!(!manager.path(&selection("own")).exists());
+    assert!(!manager.path(&selection("own")).unwrap().exists());
     assert!(matches!(manager.remove("own"), Err(EnvironmentError::UnknownEnvironment { .. })));
     assert_eq!(children(&host.root().join("environments")), 1);
 }
