@@ -28,6 +28,9 @@ use crate::{mount::HARMLESS, spec::WRITABLE, sys::loop_device};
 /// The smallest image that is worth a filesystem; below, a tmpfs does.
 pub const MIN_IMAGE: u64 = 8 << 20;
 
+/// Drafts of templates that this process began.
+static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
+
 /// Why there is no disk.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -134,7 +137,6 @@ impl DiskImages {
         let step = "make an empty disk image";
         let fail = |source| DiskError::Io { step, path: path.clone(), source };
         // One of its own for each attempt: two threads must not format the same file.
-        static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
         let attempt = ATTEMPTS.fetch_add(1, Ordering::Relaxed);
         let draft = self.folder.join(format!("ext4-{bytes}-{inodes}.{}-{attempt}.draft", std::process::id()));
         let file = fs::File::create(&draft).map_err(fail)?;

@@ -172,7 +172,7 @@ impl Canaries {
         self.listeners.iter().map(|listener| listener.visitors.load(Ordering::SeqCst)).sum()
     }
 
-    /// Whether the victim still runs, neither dead nor stopped nor traced.
+    /// Whether the victim still runs, neither dead nor stopped nor traced. D is a moment of waiting for a disk.
     pub(crate) fn victim_is_well(&mut self) -> bool {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.victim.id())).unwrap_or_default();
         let field = |name: &str| {
@@ -180,7 +180,7 @@ impl Canaries {
             value.unwrap_or_default().trim().to_owned()
         };
         matches!(self.victim.try_wait(), Ok(None))
-            && field("State:").starts_with(['S', 'R'])
+            && field("State:").starts_with(['S', 'R', 'D'])
             && field("TracerPid:") == "0"
     }
 }
