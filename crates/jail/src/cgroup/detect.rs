@@ -7,9 +7,9 @@ use std::{
 
 use fs_err as fs;
 
-use super::{CgroupError, ControllerPaths, Version, instance::SUPERVISOR};
+use super::{CgroupError, ControllerPaths, UNIFIED_CONTROLLERS, Version, instance::SUPERVISOR};
 
-/// The controllers that limits need. `cpu` and `cpuacct` are one on v2.
+/// The controllers that limits need on v1.
 const CONTROLLERS: [&str; 4] = ["memory", "pids", "cpu", "cpuacct"];
 
 /// The host's cgroups as this process sees them.
@@ -46,7 +46,7 @@ impl CgroupHost {
         if let Some(mount) = mounts.iter().find(|mount| mount.controllers.is_none()) {
             let has_all = |path: &Path| {
                 let list = controllers(path);
-                ["memory", "pids", "cpu"].iter().all(|wanted| list.split_whitespace().any(|name| name == *wanted))
+                UNIFIED_CONTROLLERS.iter().all(|wanted| list.split_whitespace().any(|name| name == *wanted))
             };
             let all_of = |path: PathBuf| ControllerPaths {
                 version: Version::V2,
@@ -59,10 +59,10 @@ impl CgroupHost {
                 // An earlier instance in this process moved it there, out of the way.
                 if path.ends_with(SUPERVISOR) { path.parent().map(Path::to_path_buf).unwrap_or(path) } else { path }
             });
-            let parents: Vec<ControllerPaths> =
-                here.into_iter().chain([mount.point.clone()]).filter(|path| has_all(path)).map(all_of).collect();
-            if !parents.is_empty() {
-                return Ok(Self { parents });
+            let candidates: Vec<PathBuf> = here.into_iter().chain([mount.point.clone()]).collect();
+            // If none has all it is a hybrid host. Else one that lacks some is kept: its error says what is missing.
+            if candidates.iter().any(|path| has_all(path)) {
+                return Ok(Self { parents: candidates.into_iter().map(all_of).collect() });
             }
         }
 

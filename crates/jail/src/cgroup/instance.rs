@@ -19,7 +19,9 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{CgroupError, CgroupHost, ControllerPaths, Version, make_folder, remove_folder, write};
+use super::{
+    CgroupError, CgroupHost, ControllerPaths, UNIFIED_CONTROLLERS, Version, make_folder, remove_folder, write,
+};
 
 /// How all our cgroups begin.
 const PREFIX: &str = "aevatar-sandbox-";
@@ -179,17 +181,32 @@ fn sweep(parent: &ControllerPaths) {
 /// Lets the children of `parent` have controllers. A cgroup that holds processes cannot: then this process moves into
 /// a child first.
 fn delegate_controllers(parent: &Path) -> Result<(), CgroupError> {
-    let fail = match enable_controllers(parent) {
+    let available = super::read(&parent.join("cgroup.controllers"))?;
+    for controller in UNIFIED_CONTROLLERS {
+        if !available.split_whitespace().any(|name| name == controller) {
+            return Err(CgroupError::NoController { controller });
+        }
+    }
+    match enable_controllers(parent) {
         Ok(()) => return Ok(()),
-        Err(error) => error,
-    };
-    let busy = matches!(&fail, CgroupError::Io { source, .. } if Errno::from_io_error(source) == Some(Errno::BUSY));
-    if !busy {
-        return Err(fail);
+        Err(CgroupError::Io { action, source }) => match Errno::from_io_error(&source) {
+            Some(Errno::BUSY) => {}
+            Some(Errno::ACCESS | Errno::PERM | Errno::ROFS) => {
+                return Err(CgroupError::NotWritable { path: parent.to_path_buf(), source });
+            }
+            _ => return Err(CgroupError::Io { action, source }),
+        },
+        Err(error) => return Err(error),
+    }
+    // Only this process may move, and only if that will do: it must be there, and alone.
+    if super::read(&parent.join("cgroup.procs"))?.trim() != std::process::id().to_string() {
+        return Err(CgroupError::Occupied { path: parent.to_path_buf() });
     }
     let supervisor = parent.join(SUPERVISOR);
     make_folder_if_missing(&supervisor)?;
-    write(&supervisor.join("cgroup.procs"), 0)?;
+    write(&supervisor.join("cgroup.procs"), 0).inspect_err(|_| {
+        remove_folder(&supervisor);
+    })?;
     enable_controllers(parent).map_err(|_| {
         // Back to where we were; a supervisor without a use is removed again.
         drop(write(&parent.join("cgroup.procs"), 0));
@@ -201,7 +218,7 @@ fn delegate_controllers(parent: &Path) -> Result<(), CgroupError> {
 fn enable_controllers(cgroup: &Path) -> Result<(), CgroupError> {
     let path = cgroup.join("cgroup.subtree_control");
     let enabled = super::read(&path)?;
-    if ["cpu", "memory", "pids"].iter().all(|wanted| enabled.split_whitespace().any(|name| name == *wanted)) {
+    if UNIFIED_CONTROLLERS.iter().all(|wanted| enabled.split_whitespace().any(|name| name == *wanted)) {
         return Ok(());
     }
     write(&path, "+cpu +memory +pids")

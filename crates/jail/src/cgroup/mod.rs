@@ -26,6 +26,9 @@ pub use detect::CgroupHost;
 pub(crate) use instance::remove_dying;
 pub use instance::{CgroupInstance, InstancePaths};
 
+/// The controllers that limits need on v2, where `cpu` counts as well as it limits.
+const UNIFIED_CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
+
 /// Why there are no limits.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -67,10 +70,10 @@ impl CgroupError {
     pub const fn hint(&self) -> &'static str {
         match self {
             Self::NoController { .. } => {
-                "mount cgroup v2 at /sys/fs/cgroup (any systemd of the last years does), and enable the cpu, memory and pids controllers for this process"
+                "run in a delegated cgroup: `systemd-run --user --scope -p Delegate=yes aevatar-sandbox …`, or a service with `Delegate=yes`; if that lacks it too, `systemctl edit user@.service` with `[Service]` and `Delegate=cpu memory pids`, and log in anew; without systemd mount cgroup v2 at /sys/fs/cgroup"
             }
             Self::Occupied { .. } => {
-                "start the service itself in a cgroup of its own, not a shell that then starts it: `systemd-run --user --scope -p Delegate=yes aevatar-sandbox …`, or a service with `Delegate=yes`"
+                "start the service itself in a cgroup of its own, not a shell that then starts it: `systemd-run --user --scope -p Delegate=yes aevatar-sandbox …`, or a service with `Delegate=yes`; a service of several processes needs `DelegateSubgroup=aevatar-sandbox.supervisor` too"
             }
             Self::NotWritable { .. } => {
                 "run in a delegated cgroup: `systemd-run --user --scope -p Delegate=yes aevatar-sandbox …`, or a service with `Delegate=yes`; on cgroup v1 an administrator can chown a cgroup of each controller to this user"
@@ -296,7 +299,8 @@ fn remove_folder(path: &Path) -> bool {
 
 fn write(path: &Path, value: impl std::fmt::Display) -> Result<(), CgroupError> {
     let value = value.to_string();
-    fs::write(path, &value)
+    // Not fs_err: its error hides the errno, which callers look at.
+    std::fs::write(path, &value)
         .map_err(|source| CgroupError::Io { action: format!("write {value} to {}", path.display()), source })
 }
 
