@@ -57,11 +57,21 @@ pub struct LaunchFds {
     pub scratch: Option<OwnedFd>,
 }
 
+/// The process of an engine that has not been told what to be. Dropping it ends it.
+///
+/// It can be spawned before anything about the engine is known: its start-up, a third of the engine's, then passes
+/// beside whatever else there is to do.
+#[derive(Debug)]
+pub struct Keeper {
+    /// Until the drop.
+    control: Option<OwnedFd>,
+    process: Child,
+}
+
 /// A running engine. Dropping it ends every sandbox in it.
 #[derive(Debug)]
 pub struct Engine {
-    control: Option<OwnedFd>,
-    keeper: Child,
+    keeper: Keeper,
     report: EngineReport,
 }
 
@@ -71,15 +81,15 @@ pub struct SandboxHandle {
     events: OwnedFd,
 }
 
-impl Engine {
-    /// Starts an engine and waits until it is ready. Blocks for a few milliseconds.
+impl Keeper {
+    /// Starts this executable again, as a keeper.
     ///
     /// # Errors
-    /// A step of the set-up failed; nothing is left of it.
-    pub fn start(spec: &EngineSpec, cgroups: Option<&CgroupInstance>) -> Result<Self, EngineError> {
+    /// It cannot be started.
+    pub fn spawn() -> Result<Self, EngineError> {
         let (control, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(|errno| EngineError::Spawn(errno.into()))?;
-        let keeper = Command::new("/proc/self/exe")
+        let process = Command::new("/proc/self/exe")
             .arg0(KEEPER)
             .env_clear()
             .current_dir("/")
@@ -87,19 +97,36 @@ impl Engine {
             .stdout(Stdio::null())
             .spawn()
             .map_err(EngineError::Spawn)?;
-        // From here on a drop ends it.
-        let mut engine =
-            Self { control: Some(control), keeper, report: EngineReport { proc_failure: None, landlock_abi: 0 } };
+        Ok(Self { control: Some(control), process })
+    }
+
+    fn control(&self) -> Result<&OwnedFd, EngineError> {
+        self.control.as_ref().ok_or(EngineError::NotReady)
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        // It sees the hang-up, kills its launcher and with it everything, removes the cgroups and ends.
+        drop(self.control.take());
+        drop(self.process.wait());
+    }
+}
+
+impl Engine {
+    /// Makes `keeper` the keeper of an engine and waits until that is ready. Blocks for a few milliseconds.
+    ///
+    /// # Errors
+    /// A step of the set-up failed; nothing is left of it.
+    pub fn start(keeper: Keeper, spec: &EngineSpec, cgroups: Option<&CgroupInstance>) -> Result<Self, EngineError> {
         let request = KeeperRequest { engine: spec.clone(), cgroups: cgroups.map(|cgroups| cgroups.paths().clone()) };
         let locks = cgroups.map(CgroupInstance::locks).unwrap_or_default();
-        let control = engine.control.as_ref().ok_or(EngineError::NotReady)?;
-        send(control, &request, &locks).map_err(|errno| EngineError::Send(errno.into()))?;
-        match receive::<EngineStart>(control) {
-            Ok(Some((EngineStart::Ready(report), _))) => engine.report = report,
-            Ok(Some((EngineStart::Failed(failure), _))) => return Err(failure.into()),
-            Ok(None) | Err(_) => return Err(EngineError::NotReady),
+        send(keeper.control()?, &request, &locks).map_err(|errno| EngineError::Send(errno.into()))?;
+        match receive::<EngineStart>(keeper.control()?) {
+            Ok(Some((EngineStart::Ready(report), _))) => Ok(Self { keeper, report }),
+            Ok(Some((EngineStart::Failed(failure), _))) => Err(failure.into()),
+            Ok(None) | Err(_) => Err(EngineError::NotReady),
         }
-        Ok(engine)
     }
 
     /// What the engine found when it started.
@@ -109,12 +136,12 @@ impl Engine {
 
     /// Pid of the keeper, for tests that kill it.
     pub fn keeper_pid(&self) -> u32 {
-        self.keeper.id()
+        self.keeper.process.id()
     }
 
     /// Whether the engine has ended.
     pub fn has_ended(&self) -> bool {
-        let Some(control) = &self.control else { return true };
+        let Ok(control) = self.keeper.control() else { return true };
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
         // A hang-up is reported without being asked for.
         poll(&mut [PollFd::new(control, PollFlags::empty())], Some(&now)).is_ok_and(|ready| ready > 0)
@@ -135,16 +162,7 @@ impl Engine {
     /// The engine is gone, or the request is too large.
     pub fn launch(&self, spec: SandboxSpec, fds: &LaunchFds) -> Result<(), EngineError> {
         let request = LaunchRequest { spec, cgroups: fds.cgroups.len() };
-        let control = self.control.as_ref().ok_or(EngineError::NotReady)?;
-        send(control, &request, &fds.all()).map_err(|errno| EngineError::Send(errno.into()))
-    }
-}
-
-impl Drop for Engine {
-    fn drop(&mut self) {
-        // The keeper sees the hang-up, kills the launcher and with it everything, removes the cgroups and ends.
-        drop(self.control.take());
-        drop(self.keeper.wait());
+        send(self.keeper.control()?, &request, &fds.all()).map_err(|errno| EngineError::Send(errno.into()))
     }
 }
 

@@ -21,6 +21,6 @@ pub mod seccomp;
 pub mod spec;
 mod sys;
 
-pub use engine::{Engine, EngineError, LaunchFds, SandboxHandle};
+pub use engine::{Engine, EngineError, Keeper, LaunchFds, SandboxHandle};
 pub use failure::{SetupFailure, SetupStep};
 pub use keeper::enter_if_requested;

@@ -13,7 +13,7 @@ use aevatar_sandbox_contract::{
     SandboxBackend, SandboxError,
 };
 use aevatar_sandbox_jail::{
-    Engine, LaunchFds,
+    Engine, Keeper, LaunchFds,
     cgroup::{CgroupError, CgroupHost, CgroupInstance, CgroupLimits, SandboxCgroup},
     disk::{DiskError, DiskImages},
     spec::{EngineSpec, Identity, ScratchBacking},
@@ -57,11 +57,15 @@ struct Host {
     /// Before `cgroups`, so that they are dropped, and every process is dead, when those are removed.
     engines: Mutex<HashMap<String, EngineSlot>>,
     cgroups: Result<CgroupInstance, CgroupError>,
+    /// For the first engine: it starts up while the rest of the host and the environment are looked at.
+    spare_keeper: Mutex<Option<Keeper>>,
 }
 
 impl LocalBackend {
     /// A backend for this host. Makes its cgroups, and removes what dead servers left.
     pub fn new(options: &LocalBackendOptions) -> Self {
+        // If that fails, the first engine tries again, and says why.
+        let spare_keeper = Mutex::new(Keeper::spawn().ok());
         let identity = choose_identity();
         let disks = match identity {
             Identity::Range { .. } => {
@@ -76,6 +80,7 @@ impl LocalBackend {
             uids: Arc::new(UidSlots::new(identity)),
             engines: Mutex::default(),
             cgroups: CgroupHost::detect().and_then(|host| CgroupInstance::create(&host)),
+            spare_keeper,
         }))
     }
 
@@ -155,7 +160,7 @@ impl Host {
     fn probe(&self) -> Result<IsolationReport, SandboxError> {
         let spec = EngineSpec { root: Vec::new(), identity: self.identity };
         let cgroups = self.cgroups.as_ref();
-        let engine = Engine::start(&spec, cgroups.ok()).map_err(|error| setup::engine_failed(error, self.identity))?;
+        let engine = self.start_engine(&spec)?;
         let limits = DEFAULT_LIMITS;
         let tried = cgroups.ok().map(|instance| {
             let cgroup_limits = CgroupLimits { millicores: 100, memory: limits.memory_limit.bytes(), pids: 64 };
@@ -292,6 +297,14 @@ impl Host {
         }
     }
 
+    fn start_engine(&self, spec: &EngineSpec) -> Result<Engine, SandboxError> {
+        let spare = lock(&self.spare_keeper).take();
+        spare
+            .map_or_else(Keeper::spawn, Ok)
+            .and_then(|keeper| Engine::start(keeper, spec, self.cgroups.as_ref().ok()))
+            .map_err(|error| setup::engine_failed(error, self.identity))
+    }
+
     /// The engine of an environment, started on first use and again after its death.
     fn engine(&self, environment: &PythonEnvironment) -> Result<Arc<Engine>, SandboxError> {
         // Two locks: starting one environment's engine must not hold up another's.
@@ -301,8 +314,7 @@ impl Host {
             return Ok(Arc::clone(engine));
         }
         let spec = EngineSpec { root: layout::root(environment), identity: self.identity };
-        let engine = Engine::start(&spec, self.cgroups.as_ref().ok())
-            .map_err(|error| setup::engine_failed(error, self.identity))?;
+        let engine = self.start_engine(&spec)?;
         Ok(Arc::clone(slot.insert(Arc::new(engine))))
     }
 }

@@ -184,6 +184,6 @@ impl Place {
 
 /// The host uids of a server's engine and sandboxes, when root started it.
 fn uid_range(server: u32) -> std::ops::Range<u32> {
-    let base = 0x7000_0000 + (server & 0xFFF) * 0x1_0000;
+    let base = 0x7000_0000 + (server & 0x7FF) * 0x1_0000;
     base..base + 0x1_0000
 }
