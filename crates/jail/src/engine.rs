@@ -134,11 +134,6 @@ impl Engine {
         &self.report
     }
 
-    /// Pid of the keeper, for tests that kill it.
-    pub fn keeper_pid(&self) -> u32 {
-        self.keeper.process.id()
-    }
-
     /// Whether the engine has ended.
     pub fn has_ended(&self) -> bool {
         let Ok(control) = self.keeper.control() else { return true };

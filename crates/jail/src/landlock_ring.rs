@@ -11,12 +11,6 @@ use crate::spec::{MemoryDevice, WRITABLE};
 /// The newest ABI whose rights are handled; an older kernel enforces what it knows of them.
 const HANDLED: ABI = ABI::V6;
 
-/// ABI of the running kernel; 0 without Landlock.
-pub(crate) fn probe() -> u8 {
-    // The crate keeps its own probe private; what it reports of an empty ruleset tells only yes or no.
-    crate::sys::notify::landlock_abi()
-}
-
 /// Restricts this process and its children for good: reading and executing everywhere (the root is read-only and holds
 /// only what a sandbox may see), writing only in the writable folders and to the memory devices; no signals and no
 /// abstract sockets across the border.

@@ -18,11 +18,14 @@ use rustix::{
 use crate::{
     engine::LaunchFds,
     failure::{During, SetupFailure, SetupStep},
-    init, landlock_ring, privileges,
+    init, privileges,
     protocol::{EngineStart, LaunchRequest, SandboxMessage, receive, send},
     root::{self, Sources},
     spec::{EngineReport, EngineSpec, INNER_ID},
-    sys::clone::{self, Cloned},
+    sys::{
+        clone::{self, Cloned},
+        landlock,
+    },
 };
 
 /// Namespaces of one sandbox. The cgroup namespace comes later, when init is in its cgroup.
@@ -86,7 +89,7 @@ fn start(spec: &EngineSpec, go: &OwnedFd, sources: Option<Sources>) -> Result<(E
     } else {
         ProcFiles { folder: host, own: false }
     };
-    Ok((EngineReport { proc_failure, landlock_abi: landlock_ring::probe() }, proc_files))
+    Ok((EngineReport { proc_failure, landlock_abi: landlock::abi() }, proc_files))
 }
 
 fn hung_up(pipe: &OwnedFd) -> bool {

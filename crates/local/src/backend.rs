@@ -92,12 +92,6 @@ impl LocalBackend {
     pub fn probe(&self) -> Result<IsolationReport, SandboxError> {
         self.0.probe()
     }
-
-    /// Pids of the engines' keepers, for tests that kill them.
-    pub fn keeper_pids(&self) -> Vec<u32> {
-        let engines: Vec<_> = lock(&self.0.engines).values().cloned().collect();
-        engines.iter().filter_map(|slot| lock(slot).as_ref().map(|engine| engine.keeper_pid())).collect()
-    }
 }
 
 #[async_trait::async_trait]

@@ -8,6 +8,8 @@ use std::{
 
 use rustix::{io::Errno, process::Pid};
 
+use super::last_errno;
+
 /// Which side of a clone this is.
 pub(crate) enum Cloned {
     /// The new process.
@@ -97,10 +99,6 @@ pub(crate) fn exit_now(code: i32) -> ! {
 
 fn duration(time: libc::timeval) -> Duration {
     Duration::new(time.tv_sec.cast_unsigned(), u32::try_from(time.tv_usec).unwrap_or(0) * 1000)
-}
-
-fn last_errno() -> Errno {
-    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
 
 /// Whether this process has exactly one thread, as far as /proc can tell.

@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
 
+use super::last_errno;
+
 /// Makes `source` also available as descriptor `target`, open across an execution. What was there is closed.
 pub(crate) fn place(source: impl AsFd, target: i32) -> Result<(), Errno> {
     // SAFETY: `source` is open. `target` belongs to nobody: the caller is init or its child, whose owned descriptors
@@ -48,8 +50,4 @@ fn close_range(first: u32, last: u32) -> Result<(), Errno> {
 pub(crate) fn take_stdin() -> OwnedFd {
     // SAFETY: called once, first thing in the keeper, before anything reads stdin; the engine always passes one.
     unsafe { OwnedFd::from_raw_fd(0) }
-}
-
-fn last_errno() -> Errno {
-    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }

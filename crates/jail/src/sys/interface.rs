@@ -8,6 +8,8 @@ use rustix::{
     net::{AddressFamily, SocketFlags, SocketType, socket_with},
 };
 
+use super::last_errno;
+
 /// Of linux/if.h; `libc` has it as an int, but the field is a short.
 const IFF_UP: libc::c_short = 1;
 
@@ -21,5 +23,5 @@ pub(crate) fn bring_up_loopback() -> Result<(), Errno> {
     }
     // SAFETY: `request` is an initialised ifreq with a terminated name, and the socket is open.
     let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw mut request) };
-    if result == 0 { Ok(()) } else { Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)) }
+    if result == 0 { Ok(()) } else { Err(last_errno()) }
 }

@@ -8,6 +8,8 @@ use rustix::{
     io::Errno,
 };
 
+use super::last_errno;
+
 const LOOP_CONFIGURE: libc::c_ulong = 0x4C0A;
 const LOOP_CTL_GET_FREE: libc::c_ulong = 0x4C82;
 /// The device frees itself when its last user is gone: nothing to clean up after a crash.
@@ -68,10 +70,6 @@ pub(crate) fn attach(file: impl AsFd) -> Result<(String, OwnedFd), Errno> {
         }
     }
     Err(Errno::BUSY)
-}
-
-fn last_errno() -> Errno {
-    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
 
 #[cfg(test)]

@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, AsRawFd};
 
 use rustix::{io::Errno, mount::MountAttrFlags};
 
+use super::last_errno;
+
 /// Sets `flags` on the mount behind `mount`, and on all mounts below it when `recursive`.
 pub(crate) fn set_mount_flags(mount: impl AsFd, flags: MountAttrFlags, recursive: bool) -> Result<(), Errno> {
     let attributes = libc::mount_attr { attr_set: u64::from(flags.bits()), attr_clr: 0, propagation: 0, userns_fd: 0 };
@@ -20,5 +22,5 @@ pub(crate) fn set_mount_flags(mount: impl AsFd, flags: MountAttrFlags, recursive
             size_of::<libc::mount_attr>(),
         )
     };
-    if result < 0 { Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)) } else { Ok(()) }
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
 }

@@ -5,6 +5,8 @@ use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
 
+use super::last_errno;
+
 use crate::seccomp::compile::Instruction;
 
 const SECCOMP_IOCTL_NOTIF_RECV: libc::c_ulong = 0xC050_2100;
@@ -61,18 +63,4 @@ pub(crate) fn probe_call(number: libc::c_long) -> Result<(), Errno> {
     // SAFETY: only called with numbers of calls that take no arguments and that the filter refuses.
     let result = unsafe { libc::syscall(number) };
     if result < 0 { Err(last_errno()) } else { Ok(()) }
-}
-
-fn last_errno() -> Errno {
-    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
-}
-
-/// Landlock ABI of the kernel, 0 without it. Here for want of a better room: one call, no state.
-pub(crate) fn landlock_abi() -> u8 {
-    const LANDLOCK_CREATE_RULESET_VERSION: libc::c_ulong = 1;
-    // SAFETY: with the version flag, the first two arguments must be null and zero, and nothing is created.
-    let result = unsafe {
-        libc::syscall(libc::SYS_landlock_create_ruleset, std::ptr::null::<u8>(), 0, LANDLOCK_CREATE_RULESET_VERSION)
-    };
-    u8::try_from(result).unwrap_or(0)
 }
