@@ -1,6 +1,10 @@
 //! `cargo xtask ci`: all set-up, all checks. Every failure is reported, not only the first; the tests come last.
 
-use std::{path::Path, process::Command};
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context, bail};
 
@@ -17,25 +21,72 @@ const PACKAGES: [(&str, &str); 6] = [
 
 pub(crate) fn run() -> anyhow::Result<()> {
     install_missing()?;
-    let checks: [(&str, &[&str]); 4] = [
+    let checks: [(&str, &[&str]); 3] = [
         ("format", &["fmt", "--all", "--check"]),
         ("lints", &["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]),
         ("documentation", &["doc", "--workspace", "--no-deps", "--document-private-items"]),
-        ("tests", &["test", "--workspace", "--no-fail-fast"]),
     ];
     let mut failed = Vec::new();
     for (name, arguments) in checks {
-        println!("== {name}: cargo {}", arguments.join(" "));
-        let status = Command::new("cargo")
-            .args(arguments)
-            .env("RUSTDOCFLAGS", "--deny warnings")
-            .status()
-            .with_context(|| format!("could not run cargo for {name}"))?;
-        if !status.success() {
+        if !cargo(name, arguments).status().with_context(|| format!("could not run cargo for {name}"))?.success() {
             failed.push(name);
         }
     }
+    let (passed, counts) = test().context("could not run the tests")?;
+    if !passed {
+        failed.push("tests");
+    }
+    println!("{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.ignored);
     if failed.is_empty() { Ok(()) } else { bail!("failed: {}", failed.join(", ")) }
+}
+
+fn cargo(name: &str, arguments: &[&str]) -> Command {
+    println!("== {name}: cargo {}", arguments.join(" "));
+    let mut command = Command::new("cargo");
+    command.args(arguments).env("RUSTDOCFLAGS", "--deny warnings");
+    command
+}
+
+/// Tests of all binaries together.
+#[derive(Default)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+}
+
+impl Counts {
+    /// Adds what one test binary says at its end: `test result: ok. 5 passed; 0 failed; 1 ignored; …`.
+    fn add(&mut self, line: &str) {
+        let Some((_, numbers)) = line.strip_prefix("test result: ").and_then(|rest| rest.split_once(". ")) else {
+            return;
+        };
+        for part in numbers.split("; ") {
+            let Some((number, what)) = part.split_once(' ') else { continue };
+            let number: u64 = number.parse().unwrap_or(0);
+            match what {
+                "passed" => self.passed += number,
+                "failed" => self.failed += number,
+                "ignored" => self.ignored += number,
+                _ => {}
+            }
+        }
+    }
+}
+
+/// Runs all tests, shows what they print, and counts. Without a single test it has failed.
+fn test() -> anyhow::Result<(bool, Counts)> {
+    let mut tests = cargo("tests", &["test", "--workspace", "--no-fail-fast"]).stdout(Stdio::piped()).spawn()?;
+    let mut counts = Counts::default();
+    if let Some(output) = tests.stdout.take() {
+        for line in BufReader::new(output).lines() {
+            let line = line?;
+            println!("{line}");
+            counts.add(&line);
+        }
+    }
+    let passed = tests.wait()?.success() && counts.passed > 0;
+    Ok((passed, counts))
 }
 
 /// Installs packages that are missing, as root on a Debian. Elsewhere it names them and goes on: a test that lacks
@@ -64,4 +115,22 @@ fn install_missing() -> anyhow::Result<()> {
     let mut install = vec!["install", "--yes", "--quiet=2", "--no-install-recommends"];
     install.extend(missing);
     if apt(&install)?.success() { Ok(()) } else { bail!("apt-get could not install what tests need") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_several_binaries_are_added() {
+        let mut counts = Counts::default();
+        for line in [
+            "test result: ok. 5 passed; 0 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.29s",
+            "test result: FAILED. 2 passed; 4 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.29s",
+            "test attack::files ... ok",
+        ] {
+            counts.add(line);
+        }
+        assert_eq!((counts.passed, counts.failed, counts.ignored), (7, 4, 1));
+    }
 }
