@@ -29,6 +29,7 @@ use crate::{
 
 /// The life of pid 1. `go` is closed by the launcher when the ids are mapped; a byte in it means yes.
 pub(crate) fn run(spec: &SandboxSpec, fds: LaunchFds, go: OwnedFd) -> ! {
+    let _ = rustix::thread::set_name(c"sandbox-init");
     // Dropping would close descriptors that close_all_but has already closed, under numbers that live again.
     let fds = std::mem::ManuallyDrop::new(fds);
     let go = std::mem::ManuallyDrop::new(go);

@@ -10,7 +10,7 @@ use rustix::{
     fs::{Mode, OFlags, open},
     io::Errno,
     process::{Pid, Resource, Signal, WaitOptions, getrlimit, pidfd_send_signal, setrlimit, setsid, umask, waitpid},
-    thread::set_thread_groups,
+    thread::{set_name, set_thread_groups},
 };
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,8 @@ fn run() -> ! {
     }
     let control = descriptors::take_stdin();
     take_on_known_state();
+    // So that `ps` shows who is who; a name is worth no failure.
+    let _ = set_name(c"sandbox-keeper");
     // Out of the terminal's foreground group: Ctrl-C is the server's to handle.
     let _ = setsid();
     let Ok(Some((request, locks))) = receive::<KeeperRequest>(&control) else { clone::exit_now(1) };

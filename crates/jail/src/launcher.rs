@@ -39,6 +39,7 @@ const SANDBOX_NAMESPACES: i32 = libc::CLONE_NEWUSER
 /// The life of the launcher. `go` tells that the ids are mapped; `sources` are what the keeper could open that the
 /// launcher cannot, or nothing when the launcher is to open them.
 pub(crate) fn run(spec: &EngineSpec, control: &OwnedFd, go: &OwnedFd, sources: Option<Sources>) -> ! {
+    let _ = rustix::thread::set_name(c"sandbox-launch");
     match start(spec, go, sources) {
         Ok((report, host_proc)) => {
             if send(control, &EngineStart::Ready(report), &[]).is_ok() {

@@ -64,8 +64,10 @@ struct Host {
 impl LocalBackend {
     /// A backend for this host. Makes its cgroups, and removes what dead servers left.
     pub fn new(options: &LocalBackendOptions) -> Self {
+        let detected = CgroupHost::detect();
+        let unified = detected.as_ref().is_ok_and(CgroupHost::is_unified);
         // If that fails, the first engine tries again, and says why.
-        let spare_keeper = Mutex::new(Keeper::spawn().ok());
+        let spare_keeper = if unified { None } else { Keeper::spawn().ok() };
         let identity = choose_identity();
         let disks = match identity {
             Identity::Range { .. } => {
@@ -79,8 +81,8 @@ impl LocalBackend {
             disks,
             uids: Arc::new(UidSlots::new(identity)),
             engines: Mutex::default(),
-            cgroups: CgroupHost::detect().and_then(|host| CgroupInstance::create(&host)),
-            spare_keeper,
+            cgroups: detected.and_then(|host| CgroupInstance::create(&host)),
+            spare_keeper: Mutex::new(spare_keeper),
         }))
     }
 

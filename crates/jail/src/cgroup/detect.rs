@@ -33,6 +33,12 @@ impl CgroupHost {
         })
     }
 
+    /// Whether limits are set by cgroup v2, where the server must be alone in its cgroup to make others below it: it may
+    /// have no child before that.
+    pub fn is_unified(&self) -> bool {
+        self.parents.iter().any(|parent| parent.version == Version::V2)
+    }
+
     /// The same from the content of the two files; `controllers` reads a v2 cgroup's list of controllers.
     fn from_tables(mountinfo: &str, own: &str, controllers: impl Fn(&Path) -> String) -> Result<Self, CgroupError> {
         let mounts: Vec<CgroupMount> = mountinfo.lines().filter_map(CgroupMount::parse).collect();
@@ -148,6 +154,7 @@ mod tests {
         assert_eq!(paths.pids, Path::new("/sys/fs/cgroup/pids/user"));
         assert_eq!(paths.cpu, paths.cpuacct);
         assert_eq!(paths.folders().len(), 3);
+        assert!(!host.is_unified());
     }
 
     #[test]
@@ -156,6 +163,7 @@ mod tests {
         let own = "0::/user.slice/user-1000.slice/user@1000.service/app.slice/run-1.scope";
         let host = CgroupHost::from_tables(mounts, own, |_| "cpuset cpu io memory pids\n".into()).unwrap();
         assert_eq!(host.parents.len(), 2);
+        assert!(host.is_unified());
         assert!(host.parents[0].memory.ends_with("app.slice/run-1.scope"));
         assert_eq!(host.parents[1].memory, Path::new("/sys/fs/cgroup"));
     }
