@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::event::PollFlags;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Signal, pidfd_send_signal};
 
@@ -14,7 +14,8 @@ use crate::{
     cgroup::CgroupInstance,
     failure::SetupFailure,
     keeper::{KEEPER, KeeperRequest},
-    protocol::{self, EngineStart, LaunchRequest, SandboxMessage, receive, send},
+    protocol::{self, EngineRequest, EngineStart, LaunchRequest, SandboxMessage, receive, send},
+    readiness::poll_now,
     spec::{EngineReport, EngineSpec, SandboxSpec},
 };
 
@@ -107,7 +108,7 @@ impl Keeper {
 
 impl Drop for Keeper {
     fn drop(&mut self) {
-        // It sees the hang-up, kills its launcher and with it everything, removes the cgroups and ends.
+        // One that was never told what to be sees the hang-up and ends; one that was has ended before.
         drop(self.control.take());
         drop(self.process.wait());
     }
@@ -118,13 +119,17 @@ impl Engine {
     ///
     /// # Errors
     /// A step of the set-up failed; nothing is left of it.
-    pub fn start(keeper: Keeper, spec: &EngineSpec, cgroups: Option<&CgroupInstance>) -> Result<Self, EngineError> {
+    pub fn start(mut keeper: Keeper, spec: &EngineSpec, cgroups: Option<&CgroupInstance>) -> Result<Self, EngineError> {
         let request = KeeperRequest { engine: spec.clone(), cgroups: cgroups.map(|cgroups| cgroups.paths().clone()) };
         let locks = cgroups.map(CgroupInstance::locks).unwrap_or_default();
         send(keeper.control()?, &request, &locks).map_err(|errno| EngineError::Send(errno.into()))?;
         match receive::<EngineStart>(keeper.control()?) {
             Ok(Some((EngineStart::Ready(report), _))) => Ok(Self { keeper, report }),
-            Ok(Some((EngineStart::Failed(failure), _))) => Err(failure.into()),
+            Ok(Some((EngineStart::Failed(failure), _))) => {
+                // It ends by itself; before that, a hang-up would mean to it that the server is dead.
+                drop(keeper.process.wait());
+                Err(failure.into())
+            }
             Ok(None) | Err(_) => Err(EngineError::NotReady),
         }
     }
@@ -137,9 +142,7 @@ impl Engine {
     /// Whether the engine has ended.
     pub fn has_ended(&self) -> bool {
         let Ok(control) = self.keeper.control() else { return true };
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        // A hang-up is reported without being asked for.
-        poll(&mut [PollFd::new(control, PollFlags::empty())], Some(&now)).is_ok_and(|ready| ready > 0)
+        poll_now(control).intersects(PollFlags::HUP | PollFlags::ERR)
     }
 
     /// Makes the two ends of an events socket: the handle, and what goes into [`LaunchFds::events`].
@@ -156,16 +159,26 @@ impl Engine {
     /// # Errors
     /// The engine is gone, or the request is too large.
     pub fn launch(&self, spec: SandboxSpec, fds: &LaunchFds) -> Result<(), EngineError> {
-        let request = LaunchRequest { spec, cgroups: fds.cgroups.len() };
+        let request = EngineRequest::Launch(LaunchRequest { spec, cgroups: fds.cgroups.len() });
         send(self.keeper.control()?, &request, &fds.all()).map_err(|errno| EngineError::Send(errno.into()))
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // The launcher ends, and its keeper with it. Only then is the socket closed: a hang-up before would mean to the
+        // keeper that the server is dead, and it would remove the cgroups of all its engines.
+        if let Ok(control) = self.keeper.control() {
+            let _ = send(control, &EngineRequest::End, &[]);
+        }
+        drop(self.keeper.process.wait());
     }
 }
 
 impl Drop for SandboxHandle {
     fn drop(&mut self) {
         // Who launched it may have gone before hearing that it was created: then nobody else holds its pidfd.
-        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        while poll(&mut [PollFd::new(&self.events, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0) {
+        while !poll_now(&self.events).is_empty() {
             match self.receive() {
                 Ok(Some((SandboxMessage::Created, Some(init)))) => {
                     let _ = pidfd_send_signal(&init, Signal::KILL);

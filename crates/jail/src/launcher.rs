@@ -7,7 +7,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
+    event::{PollFd, PollFlags, poll},
     fs::{Mode, OFlags, openat},
     io::Errno,
     process::{
@@ -19,7 +19,8 @@ use crate::{
     engine::LaunchFds,
     failure::{During, SetupFailure, SetupStep},
     init, privileges,
-    protocol::{EngineStart, LaunchRequest, SandboxMessage, receive, send},
+    protocol::{EngineRequest, EngineStart, LaunchRequest, SandboxMessage, receive, send},
+    readiness::poll_now,
     root::{self, Sources},
     spec::{EngineReport, EngineSpec, INNER_ID},
     sys::{
@@ -71,7 +72,7 @@ fn start(spec: &EngineSpec, go: &OwnedFd, sources: Option<Sources>) -> Result<(E
     // After the change of ids, which clears it. The keeper has one thread, so its death is the thread's.
     set_parent_process_death_signal(Some(Signal::KILL)).during(SetupStep::Channel, "death of the keeper")?;
     // It may have died before that, and a new pid namespace does not show whose child one is. The end of its pipe does.
-    if hung_up(go) {
+    if !poll_now(go).is_empty() {
         return Err(SetupFailure::new(SetupStep::Channel, "death of the keeper", Errno::PIPE));
     }
     // A change of ids also makes a process undumpable, and then nobody may write the id maps of its children.
@@ -93,11 +94,6 @@ fn start(spec: &EngineSpec, go: &OwnedFd, sources: Option<Sources>) -> Result<(E
     Ok((EngineReport { proc_failure, landlock_abi: landlock::abi() }, proc_files))
 }
 
-fn hung_up(pipe: &OwnedFd) -> bool {
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut [PollFd::new(pipe, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
-}
-
 /// Launches what it is asked to until the server is gone.
 fn serve(control: &OwnedFd, proc_files: &ProcFiles) {
     let mut inits: Vec<OwnedFd> = Vec::new();
@@ -115,9 +111,9 @@ fn serve(control: &OwnedFd, proc_files: &ProcFiles) {
         // Every child that ended, orphans of the engine's namespace included.
         while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
         if asked {
-            match receive::<LaunchRequest>(control) {
-                Ok(Some((request, fds))) => inits.extend(launch(&request, fds, proc_files)),
-                Ok(None) | Err(_) => return,
+            match receive::<EngineRequest>(control) {
+                Ok(Some((EngineRequest::Launch(request), fds))) => inits.extend(launch(&request, fds, proc_files)),
+                Ok(Some((EngineRequest::End, _)) | None) | Err(_) => return,
             }
         }
     }

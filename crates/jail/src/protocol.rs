@@ -42,6 +42,15 @@ pub enum EngineStart {
 
 /// To the launcher.
 #[derive(Debug, Serialize, Deserialize)]
+pub enum EngineRequest {
+    /// Make a sandbox.
+    Launch(LaunchRequest),
+    /// End, and every sandbox with it. The server lives on: without this, the end of its socket means its death.
+    End,
+}
+
+/// A sandbox to make.
+#[derive(Debug, Serialize, Deserialize)]
 pub struct LaunchRequest {
     /// The sandbox.
     pub spec: SandboxSpec,

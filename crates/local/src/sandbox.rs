@@ -12,10 +12,10 @@ use aevatar_sandbox_contract::{
     SandboxPipes,
 };
 use aevatar_sandbox_jail::{
-    Engine, SandboxHandle, cgroup::SandboxCgroup, protocol::SandboxMessage, protocol::ScratchUsage, seccomp,
+    Engine, SandboxHandle, cgroup::SandboxCgroup, poll_now, protocol::SandboxMessage, protocol::ScratchUsage, seccomp,
 };
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
+    event::PollFlags,
     fs::{OFlags, fcntl_getfl, fcntl_setfl},
     io::Errno,
     process::{Signal, pidfd_send_signal},
@@ -255,7 +255,7 @@ impl RunningSandbox for LocalSandbox {
                 }
                 Woken::OutOfMemory => {
                     // The kernel tells before it kills, and sometimes finds memory after all.
-                    let killed = self.cgroup().is_some_and(|cgroup| cgroup.usage().oom_kills > 0);
+                    let killed = self.cgroup().is_some_and(|cgroup| cgroup.oom_kills() > 0);
                     if killed {
                         self.oom = None;
                         return Ok(SandboxEvent::OutOfMemory);
@@ -327,8 +327,12 @@ impl RunningSandbox for LocalSandbox {
 impl Drop for LocalSandbox {
     fn drop(&mut self) {
         // Abandoned in the middle: whoever waited for it has gone.
-        let Some(held) = self.held.take() else { return };
+        if self.held.is_none() {
+            return;
+        }
+        // While the cgroup is still held: a kill lifts its CPU limit.
         self.kill();
+        let Some(held) = self.held.take() else { return };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             // What it cannot remove goes with the instance's cgroup at the end; nobody is left to be told.
             drop(runtime.spawn(held.release()));
@@ -360,16 +364,6 @@ async fn readable(fd: Option<&AsyncFd<OwnedFd>>) {
 async fn out_of_memory(event: Option<&AsyncFd<OwnedFd>>) {
     readable(event).await;
     tokio::time::sleep(Duration::from_millis(2)).await;
-}
-
-/// What the kernel says of `fd` at this moment: IN, or HUP when the other side is gone.
-fn poll_now(fd: impl AsFd) -> PollFlags {
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let mut polled = [PollFd::new(&fd, PollFlags::IN)];
-    match poll(&mut polled, Some(&now)) {
-        Ok(_) => polled[0].revents(),
-        Err(_) => PollFlags::empty(),
-    }
 }
 
 fn set_nonblocking(fd: impl AsFd) -> io::Result<()> {

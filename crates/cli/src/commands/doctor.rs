@@ -3,12 +3,13 @@
 use std::{
     io::{self, Write},
     process::ExitCode,
+    sync::Arc,
 };
 
 use aevatar_sandbox::{
     IsolationLayer, IsolationReport, IsolationTier, LayerState, LocalBackend, LocalBackendOptions, PythonEnvironment,
-    SandboxError, SandboxExecutionRequest, SandboxExecutionResult, ServiceOptions, TerminalProgress, TerminationReason,
-    cache_folder, local_service_in,
+    PythonEnvironmentManager, PythonSandboxService, SandboxError, SandboxExecutionRequest, SandboxExecutionResult,
+    ServiceOptions, TerminalProgress, TerminationReason, cache_folder,
 };
 use anyhow::Context;
 
@@ -24,12 +25,14 @@ pub(crate) fn run(arguments: PythonArgument) -> anyhow::Result<ExitCode> {
     let mut page = Page::default();
 
     let backend = LocalBackendOptions { tier: IsolationTier::Reduced, state_folder: cache.clone() };
-    let probed = LocalBackend::new(&backend).probe();
+    let backend = Arc::new(LocalBackend::new(&backend));
+    let probed = backend.probe();
     match &probed {
         Ok(report) => page.layers(report),
         Err(error) => page.failure("sandbox", error),
     }
-    let service = local_service_in(cache, IsolationTier::Reduced, options).with_progress(TerminalProgress::new());
+    let service = PythonSandboxService::new(backend, PythonEnvironmentManager::new(cache), options)
+        .with_progress(TerminalProgress::new());
     let environment = runtime.block_on(service.prepare(None));
     match &environment {
         Ok(environment) => page.environment(environment),

@@ -7,7 +7,7 @@ use std::{
 
 use fs_err as fs;
 
-use super::{CgroupError, ControllerPaths, UNIFIED_CONTROLLERS, Version, instance::SUPERVISOR};
+use super::{CgroupError, ControllerPaths, Version, instance::SUPERVISOR, missing_controller};
 
 /// The controllers that limits need on v1.
 const CONTROLLERS: [&str; 4] = ["memory", "pids", "cpu", "cpuacct"];
@@ -50,10 +50,7 @@ impl CgroupHost {
         };
 
         if let Some(mount) = mounts.iter().find(|mount| mount.controllers.is_none()) {
-            let has_all = |path: &Path| {
-                let list = controllers(path);
-                UNIFIED_CONTROLLERS.iter().all(|wanted| list.split_whitespace().any(|name| name == *wanted))
-            };
+            let has_all = |path: &Path| missing_controller(&controllers(path)).is_none();
             let all_of = |path: PathBuf| ControllerPaths {
                 version: Version::V2,
                 memory: path.clone(),

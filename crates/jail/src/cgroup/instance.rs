@@ -19,9 +19,7 @@ use rustix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{
-    CgroupError, CgroupHost, ControllerPaths, UNIFIED_CONTROLLERS, Version, make_folder, remove_folder, write,
-};
+use super::{CgroupError, CgroupHost, ControllerPaths, Version, make_folder, missing_controller, remove_folder, write};
 
 /// How all our cgroups begin.
 const PREFIX: &str = "aevatar-sandbox-";
@@ -181,11 +179,8 @@ fn sweep(parent: &ControllerPaths) {
 /// Lets the children of `parent` have controllers. A cgroup that holds processes cannot: then this process moves into
 /// a child first.
 fn delegate_controllers(parent: &Path) -> Result<(), CgroupError> {
-    let available = super::read(&parent.join("cgroup.controllers"))?;
-    for controller in UNIFIED_CONTROLLERS {
-        if !available.split_whitespace().any(|name| name == controller) {
-            return Err(CgroupError::NoController { controller });
-        }
+    if let Some(controller) = missing_controller(&super::read(&parent.join("cgroup.controllers"))?) {
+        return Err(CgroupError::NoController { controller });
     }
     match enable_controllers(parent) {
         Ok(()) => return Ok(()),
@@ -217,8 +212,7 @@ fn delegate_controllers(parent: &Path) -> Result<(), CgroupError> {
 
 fn enable_controllers(cgroup: &Path) -> Result<(), CgroupError> {
     let path = cgroup.join("cgroup.subtree_control");
-    let enabled = super::read(&path)?;
-    if UNIFIED_CONTROLLERS.iter().all(|wanted| enabled.split_whitespace().any(|name| name == *wanted)) {
+    if missing_controller(&super::read(&path)?).is_none() {
         return Ok(());
     }
     write(&path, "+cpu +memory +pids")

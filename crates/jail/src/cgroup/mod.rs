@@ -29,6 +29,11 @@ pub use instance::{CgroupInstance, InstancePaths};
 /// The controllers that limits need on v2, where `cpu` counts as well as it limits.
 const UNIFIED_CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 
+/// The first of them that `list`, a file of v2 that names controllers, does not name.
+fn missing_controller(list: &str) -> Option<&'static str> {
+    UNIFIED_CONTROLLERS.into_iter().find(|wanted| !list.split_whitespace().any(|name| name == *wanted))
+}
+
 /// Why there are no limits.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -257,6 +262,14 @@ impl SandboxCgroup {
         match self.paths.version {
             Version::V1 => v1::cpu_time(&self.paths),
             Version::V2 => v2::cpu_time(&self.paths),
+        }
+    }
+
+    /// Processes that the kernel has killed for want of memory so far.
+    pub fn oom_kills(&self) -> u64 {
+        match self.paths.version {
+            Version::V1 => v1::oom_kills(&self.paths),
+            Version::V2 => v2::oom_kills(&self.paths),
         }
     }
 

@@ -62,6 +62,10 @@ pub(super) fn cpu_time(paths: &ControllerPaths) -> Option<Duration> {
     read_number(&paths.cpuacct.join("cpuacct.usage")).map(Duration::from_nanos)
 }
 
+pub(super) fn oom_kills(paths: &ControllerPaths) -> u64 {
+    read_keyed(&paths.memory.join("memory.oom_control"), "oom_kill").unwrap_or(0)
+}
+
 pub(super) fn usage(paths: &ControllerPaths) -> CgroupUsage {
     let nanoseconds = |file: &str| Duration::from_nanos(read_number(&paths.cpuacct.join(file)).unwrap_or(0));
     CgroupUsage {
@@ -69,7 +73,7 @@ pub(super) fn usage(paths: &ControllerPaths) -> CgroupUsage {
         user_time: nanoseconds("cpuacct.usage_user"),
         system_time: nanoseconds("cpuacct.usage_sys"),
         memory_peak: read_number(&paths.memory.join("memory.max_usage_in_bytes")),
-        oom_kills: read_keyed(&paths.memory.join("memory.oom_control"), "oom_kill").unwrap_or(0),
+        oom_kills: oom_kills(paths),
         pids_peak: read_number(&paths.pids.join("pids.peak")),
         pids_refused: read_keyed(&paths.pids.join("pids.events"), "max").unwrap_or(0),
     }

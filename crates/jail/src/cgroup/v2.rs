@@ -33,6 +33,10 @@ pub(super) fn cpu_time(paths: &ControllerPaths) -> Option<Duration> {
     read_keyed(&paths.cpu.join("cpu.stat"), "usage_usec").map(Duration::from_micros)
 }
 
+pub(super) fn oom_kills(paths: &ControllerPaths) -> u64 {
+    read_keyed(&paths.memory.join("memory.events"), "oom_kill").unwrap_or(0)
+}
+
 pub(super) fn usage(paths: &ControllerPaths) -> CgroupUsage {
     let cgroup = &paths.memory;
     let microseconds = |key: &str| Duration::from_micros(read_keyed(&cgroup.join("cpu.stat"), key).unwrap_or(0));
@@ -41,7 +45,7 @@ pub(super) fn usage(paths: &ControllerPaths) -> CgroupUsage {
         user_time: microseconds("user_usec"),
         system_time: microseconds("system_usec"),
         memory_peak: read_number(&cgroup.join("memory.peak")),
-        oom_kills: read_keyed(&cgroup.join("memory.events"), "oom_kill").unwrap_or(0),
+        oom_kills: oom_kills(paths),
         pids_peak: read_number(&cgroup.join("pids.peak")),
         pids_refused: read_keyed(&cgroup.join("pids.events"), "max").unwrap_or(0),
     }
