@@ -12,9 +12,9 @@ pub use aevatar_sandbox_contract::*;
 pub use aevatar_sandbox_jail::enter_if_requested;
 pub use aevatar_sandbox_local::{LocalBackend, LocalBackendOptions};
 pub use aevatar_sandbox_python::{
-    CancellationToken, EnvironmentError, EnvironmentSelection, EnvironmentSummary, ExecutionStreams, NoProgress,
-    PrepareProgress, PythonEnvironmentManager, PythonExecutionMonitor, PythonSandboxService, ServiceOptions,
-    TerminalProgress,
+    CancellationToken, DangerousConstructs, EnvironmentError, EnvironmentSelection, EnvironmentSummary,
+    ExecutionStreams, ImportRules, NoProgress, PrepareProgress, PythonCodeValidator, PythonEnvironmentManager,
+    PythonExecutionMonitor, PythonSandboxService, ServiceOptions, TerminalProgress, ValidatorOptions,
 };
 
 /// A service that runs programs on this host, with environments and disk images in the user's cache.

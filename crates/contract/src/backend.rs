@@ -4,13 +4,14 @@
 //! deadline, output, usage and verdict are the monitor's. Any backend, with any warm pool behind it, fits behind
 //! these two traits; the monitor cannot tell a program that was started cold from one that was forked from a zygote.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     environment::PythonEnvironment,
     error::SandboxError,
+    imports::ImportPolicy,
     isolation::IsolationReport,
     limits::ResourceLimits,
     result::{ExecutionId, ResourceUsage},
@@ -34,6 +35,8 @@ pub struct ExecutionPlan {
     pub disk_limit_is_default: bool,
     /// The Python to run it with.
     pub environment: PythonEnvironment,
+    /// What the program may import, checked once more while it runs; nothing where imports are not restricted.
+    pub import_policy: Option<Arc<ImportPolicy>>,
 }
 
 /// How the main process of a program ended.
@@ -118,6 +121,12 @@ pub trait SandboxBackend: Send + Sync {
     /// # Errors
     /// The plan cannot be given as it is (a layer or a limit that the host lacks), or the sandbox could not be made.
     async fn launch(&self, plan: &ExecutionPlan) -> Result<Box<dyn RunningSandbox>, SandboxError>;
+
+    /// Tries every layer without running a program, and says what it can enforce.
+    ///
+    /// # Errors
+    /// No sandbox of any tier can be made.
+    async fn probe(&self) -> Result<IsolationReport, SandboxError>;
 
     /// Ends everything that this backend still runs and removes what it made.
     async fn shutdown(&self);

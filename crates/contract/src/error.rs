@@ -1,11 +1,21 @@
 //! Errors of the service: requests it did not run, and its own faults. A program that fails is a result instead.
 
+use std::time::Duration;
+
+use crate::validation::CodeFinding;
+
 /// What kind of error it is; the HTTP door maps it to a status, the command line to an exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ErrorCode {
     /// The request makes no sense: a NUL in an argument, a limit out of range.
     InvalidRequest,
+    /// The program is longer than allowed.
+    CodeTooLong,
+    /// The program breaks a rule; the error's `violations` say where.
+    CodeRejected,
+    /// As many programs run as may; the error's `retry_after` says when to ask again.
+    Busy,
     /// A limit that this host or this tier cannot enforce.
     LimitNotEnforceable,
     /// The host lacks a layer that the isolation tier needs.
@@ -30,6 +40,10 @@ pub struct SandboxError {
     pub message: String,
     /// What to do next.
     pub hint: Option<String>,
+    /// Where the program breaks which rule, of [`ErrorCode::CodeRejected`].
+    pub violations: Vec<CodeFinding>,
+    /// When it is worth asking again, of [`ErrorCode::Busy`].
+    pub retry_after: Option<Duration>,
     /// Why.
     #[source]
     pub source: Option<Box<dyn std::error::Error + Send + Sync>>,
@@ -38,7 +52,7 @@ pub struct SandboxError {
 impl SandboxError {
     /// An error of kind `code`.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), hint: None, source: None }
+        Self { code, message: message.into(), hint: None, violations: Vec::new(), retry_after: None, source: None }
     }
 
     /// The same with what to do next.

@@ -6,20 +6,24 @@
 pub mod backend;
 pub mod environment;
 pub mod error;
+pub mod imports;
 pub mod isolation;
 pub mod limits;
 pub mod quantity;
 pub mod request;
 pub mod result;
+pub mod validation;
 
 pub use backend::{ExecutionPlan, ProgramEnd, RunningSandbox, SandboxBackend, SandboxEvent, SandboxPipes};
 pub use environment::{InstalledPackage, PythonEnvironment, PythonVersion};
 pub use error::{ErrorCode, SandboxError};
+pub use imports::{ImportDecision, ImportPolicy};
 pub use isolation::{IsolationLayer, IsolationReport, IsolationTier, LayerState};
-pub use limits::{DEFAULT_LIMITS, ResourceLimits};
+pub use limits::{DEFAULT_LIMITS, LimitMaxima, ResourceLimits};
 pub use quantity::{ByteQuantity, CpuQuantity, ParseQuantityError};
 pub use request::{SandboxExecutionRequest, SandboxResources};
 pub use result::{
     ExecutionId, ExecutionStatus, PythonError, ResourceUsage, SandboxExecutionResult, Termination, TerminationReason,
     Truncated,
 };
+pub use validation::{CodeFinding, MAX_FINDINGS, ModuleImport, ValidationReport, ValidationRule};

@@ -49,6 +49,23 @@ pub const DEFAULT_LIMITS: ResourceLimits = ResourceLimits {
     output_limit: ByteQuantity::from_mebibytes(256),
 };
 
+/// The most that a request may ask for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LimitMaxima {
+    /// CPU share.
+    pub cpu_limit: CpuQuantity,
+    /// Memory.
+    pub memory_limit: ByteQuantity,
+    /// Everything writable together.
+    pub disk_limit: ByteQuantity,
+    /// Processes and threads together.
+    pub process_limit: u32,
+    /// Wall-clock time, and CPU time of each CPU.
+    #[serde(rename = "timeoutMs", with = "milliseconds")]
+    pub timeout: Duration,
+}
+
 mod milliseconds {
     use std::time::Duration;
 

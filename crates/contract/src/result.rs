@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{isolation::IsolationReport, limits::ResourceLimits};
+use crate::{isolation::IsolationReport, limits::ResourceLimits, validation::CodeFinding};
 
 /// Identity of one execution: a UUID of version 7, so ids sort by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -110,6 +110,9 @@ pub struct PythonError {
     /// Line of the program that raised or called what raised; 1 is the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub line: Option<u32>,
+    /// Column of a syntax error in that line, in characters; 1 is the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub column: Option<u32>,
     /// `errno` of an `OSError`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub errno: Option<i32>,
@@ -181,6 +184,10 @@ pub struct SandboxExecutionResult {
     pub error: Option<PythonError>,
     /// Why it ended.
     pub termination: Termination,
+    /// What to do about it, for a person or a model.
+    pub hints: Vec<String>,
+    /// What looked dangerous before it ran.
+    pub warnings: Vec<CodeFinding>,
     /// What it used.
     pub usage: ResourceUsage,
     /// The limits that were in force.

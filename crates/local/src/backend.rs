@@ -85,15 +85,6 @@ impl LocalBackend {
             spare_keeper: Mutex::new(spare_keeper),
         }))
     }
-
-    /// Tries every layer of this host without running a program: makes an engine with an empty root, a cgroup with
-    /// limits and a disk, and removes them. Blocks for milliseconds.
-    ///
-    /// # Errors
-    /// No sandbox of any tier can be made here.
-    pub fn probe(&self) -> Result<IsolationReport, SandboxError> {
-        self.0.probe()
-    }
 }
 
 #[async_trait::async_trait]
@@ -111,6 +102,15 @@ impl SandboxBackend for LocalBackend {
         match launching.await {
             Ok(launched) => launched.map(|sandbox| Box::new(sandbox) as Box<dyn RunningSandbox>),
             Err(error) => Err(failed("launch a sandbox", io::Error::other(error))),
+        }
+    }
+
+    /// Makes an engine with an empty root, a cgroup with limits and a disk, and removes them.
+    async fn probe(&self) -> Result<IsolationReport, SandboxError> {
+        let host = Arc::clone(&self.0);
+        match tokio::task::spawn_blocking(move || host.probe()).await {
+            Ok(report) => report,
+            Err(error) => Err(failed("probe the host", io::Error::other(error))),
         }
     }
 

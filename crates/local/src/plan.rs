@@ -204,6 +204,7 @@ mod tests {
             limits: ResourceLimits { cpu_time: Some(Duration::from_secs(5)), ..DEFAULT_LIMITS },
             disk_limit_is_default: true,
             environment: environment(),
+            import_policy: None,
         }
     }
 

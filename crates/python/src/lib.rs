@@ -9,6 +9,7 @@ mod monitor;
 mod output;
 mod report;
 mod service;
+pub mod validator;
 mod verdict;
 
 pub use environment::{
@@ -16,5 +17,6 @@ pub use environment::{
     TerminalProgress,
 };
 pub use monitor::{ExecutionStreams, PythonExecutionMonitor};
-pub use service::{PythonSandboxService, ServiceOptions};
+pub use service::{PythonSandboxService, ServiceOptions, default_concurrency};
 pub use tokio_util::sync::CancellationToken;
+pub use validator::{DangerousConstructs, ImportRules, PythonCodeValidator, ValidatorOptions};

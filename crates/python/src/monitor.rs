@@ -139,6 +139,8 @@ impl PythonExecutionMonitor {
             truncated: outputs.truncated,
             error,
             termination: verdict.termination,
+            hints: Vec::new(),
+            warnings: Vec::new(),
             usage,
             limits: self.limits,
             isolation,

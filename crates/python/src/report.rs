@@ -21,6 +21,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Option<PythonError> {
     // It stands in the one line that says why a program ended.
     error.name.retain(|letter| !letter.is_control());
     error.line = error.line.filter(|line| *line > 0);
+    error.column = error.column.filter(|column| *column > 0);
     Some(error)
 }
 

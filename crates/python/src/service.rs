@@ -3,8 +3,8 @@
 use std::{path::PathBuf, sync::Arc};
 
 use aevatar_sandbox_contract::{
-    DEFAULT_LIMITS, ErrorCode, ExecutionId, ExecutionPlan, PythonEnvironment, ResourceLimits, SandboxBackend,
-    SandboxError, SandboxExecutionRequest, SandboxExecutionResult,
+    DEFAULT_LIMITS, ErrorCode, ExecutionId, ExecutionPlan, LimitMaxima, PythonEnvironment, ResourceLimits,
+    SandboxBackend, SandboxError, SandboxExecutionRequest, SandboxExecutionResult,
 };
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,7 @@ use crate::{
     environment::{EnvironmentError, EnvironmentSelection, NoProgress, PrepareProgress, PythonEnvironmentManager},
     limits,
     monitor::{ExecutionStreams, PythonExecutionMonitor},
+    validator::{ImportRules, ValidatorOptions},
 };
 
 /// How a service works.
@@ -20,14 +21,35 @@ use crate::{
 pub struct ServiceOptions {
     /// Limits of an execution that asks for none.
     pub default_limits: ResourceLimits,
+    /// The most that a request may ask for; without it, what the host can give.
+    pub maxima: Option<LimitMaxima>,
+    /// Programs that may run at the same time; one more is refused as [`ErrorCode::Busy`].
+    pub max_concurrent_executions: usize,
+    /// What is checked before a program runs.
+    pub validator: ValidatorOptions,
+    /// Which imports are restricted.
+    pub imports: ImportRules,
     /// The interpreter to make environments with; any CPython from 3.11 on is found when left out.
     pub python: Option<PathBuf>,
 }
 
 impl Default for ServiceOptions {
     fn default() -> Self {
-        Self { default_limits: DEFAULT_LIMITS, python: None }
+        Self {
+            default_limits: DEFAULT_LIMITS,
+            maxima: None,
+            max_concurrent_executions: default_concurrency(),
+            validator: ValidatorOptions::default(),
+            imports: ImportRules::default(),
+            python: None,
+        }
     }
+}
+
+/// How many programs a service runs at the same time unless told otherwise: sixteen for each CPU. Most programs wait
+/// or are short; the limits of each keep the others running.
+pub fn default_concurrency() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get) * 16
 }
 
 /// Runs untrusted Python.
@@ -95,6 +117,7 @@ impl PythonSandboxService {
             () = cancelled.cancelled() => return Err(broken_off(ErrorCode::Cancelled, "cancelled")),
             () = self.stopping.cancelled() => return Err(broken_off(ErrorCode::Interrupted, "the service stopped")),
         };
+        let import_policy = self.options.imports.policy(&environment);
         let plan = ExecutionPlan {
             id: ExecutionId::generate(),
             code: request.code,
@@ -103,6 +126,7 @@ impl PythonSandboxService {
             disk_limit_is_default: request.resources.disk_limit.is_none(),
             limits,
             environment,
+            import_policy,
         };
         let sandbox = self.backend.launch(&plan).await?;
         PythonExecutionMonitor::new(plan.limits.clone(), cancelled, self.stopping.clone(), queued_at, queued)

@@ -280,7 +280,14 @@ mod tests {
     use super::*;
 
     fn error(name: &str, errno: Option<i32>) -> PythonError {
-        PythonError { name: name.into(), value: String::new(), traceback: String::new(), line: Some(2), errno }
+        PythonError {
+            name: name.into(),
+            value: String::new(),
+            traceback: String::new(),
+            line: Some(2),
+            column: None,
+            errno,
+        }
     }
 
     fn reason(

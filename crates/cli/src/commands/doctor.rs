@@ -8,8 +8,8 @@ use std::{
 
 use aevatar_sandbox::{
     IsolationLayer, IsolationReport, IsolationTier, LayerState, LocalBackend, LocalBackendOptions, PythonEnvironment,
-    PythonEnvironmentManager, PythonSandboxService, SandboxError, SandboxExecutionRequest, SandboxExecutionResult,
-    ServiceOptions, TerminalProgress, TerminationReason, cache_folder,
+    PythonEnvironmentManager, PythonSandboxService, SandboxBackend as _, SandboxError, SandboxExecutionRequest,
+    SandboxExecutionResult, ServiceOptions, TerminalProgress, TerminationReason, cache_folder,
 };
 use anyhow::Context;
 
@@ -26,7 +26,7 @@ pub(crate) fn run(arguments: PythonArgument) -> anyhow::Result<ExitCode> {
 
     let backend = LocalBackendOptions { tier: IsolationTier::Reduced, state_folder: cache.clone() };
     let backend = Arc::new(LocalBackend::new(&backend));
-    let probed = backend.probe();
+    let probed = runtime.block_on(backend.probe());
     match &probed {
         Ok(report) => page.layers(report),
         Err(error) => page.failure("sandbox", error),

@@ -8,12 +8,12 @@ use std::{
 };
 
 use aevatar_sandbox::{
-    ByteQuantity, CancellationToken, CpuQuantity, ErrorCode, ExecutionStatus, ExecutionStreams, PythonSandboxService,
-    SandboxError, SandboxExecutionRequest, SandboxExecutionResult, SandboxResources, ServiceOptions, TerminalProgress,
-    TerminationReason, cache_folder, local_service_in,
+    ByteQuantity, CancellationToken, CpuQuantity, ErrorCode, ExecutionStatus, ExecutionStreams, ImportRules,
+    PythonSandboxService, SandboxError, SandboxExecutionRequest, SandboxExecutionResult, SandboxResources,
+    ServiceOptions, TerminalProgress, TerminationReason, cache_folder, local_service_in,
 };
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
@@ -74,14 +74,30 @@ pub(crate) struct RunArguments {
     #[arg(long, value_enum, default_value_t = Isolation::Default, env = "AEVATAR_SANDBOX_ISOLATION")]
     isolation: Isolation,
 
+    /// Whether imports are restricted
+    #[arg(long, value_enum, default_value_t = ImportPolicyArgument::Enforce, value_name = "MODE")]
+    import_policy: ImportPolicyArgument,
+
     #[command(flatten)]
     python: PythonArgument,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum ImportPolicyArgument {
+    /// Only the standard library and allowed packages
+    Enforce,
+    /// Whatever is installed
+    Off,
 }
 
 pub(crate) fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
     let reads_code_from_stdin = arguments.code.is_none() && arguments.file.as_deref() == Some("-");
     let json = arguments.json;
-    let options = ServiceOptions { python: arguments.python.python.clone(), ..ServiceOptions::default() };
+    let imports = match arguments.import_policy {
+        ImportPolicyArgument::Enforce => ImportRules::default(),
+        ImportPolicyArgument::Off => ImportRules::off(),
+    };
+    let options = ServiceOptions { python: arguments.python.python.clone(), imports, ..ServiceOptions::default() };
     let tier = arguments.isolation.into();
     let request = request(arguments)?;
 

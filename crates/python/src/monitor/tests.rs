@@ -167,6 +167,7 @@ fn plan() -> ExecutionPlan {
             font_fallbacks: Vec::new(),
             font_list: None,
         },
+        import_policy: None,
     }
 }
 
