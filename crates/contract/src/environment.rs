@@ -1,6 +1,6 @@
 //! The Python environment of a sandbox, as plain data that a backend can turn into mounts or an image.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,14 +15,15 @@ pub struct PythonVersion {
     pub micro: u8,
 }
 
-impl std::fmt::Display for PythonVersion {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for PythonVersion {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}.{}.{}", self.major, self.minor, self.micro)
     }
 }
 
 /// One installed distribution of an environment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct InstalledPackage {
     /// Normalised distribution name (PEP 503), as in the lock: `scikit-learn`.
     pub name: String,
@@ -68,4 +69,12 @@ pub struct PythonEnvironment {
     pub font_fallbacks: Vec<String>,
     /// matplotlib's font list, made once for `fonts`: the file's name (it carries matplotlib's version) and path.
     pub font_list: Option<(String, PathBuf)>,
+}
+
+impl fmt::Display for PythonEnvironment {
+    /// Name, version and the first digits of the key, as in a result.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let key = self.key.get(..12).unwrap_or(&self.key);
+        write!(formatter, "{} (CPython {}, {key})", self.name, self.python)
+    }
 }

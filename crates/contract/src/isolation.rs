@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// How much isolation the operator asks for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum IsolationTier {
     /// Every layer, every limit; an execution on a host that cannot give one of them is refused.
     #[default]
@@ -17,6 +18,7 @@ pub enum IsolationTier {
 /// Whether a layer held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum LayerState {
     /// Set, and checked after it was set.
     Enforced,
@@ -29,6 +31,7 @@ pub enum LayerState {
 /// One layer of isolation.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IsolationLayer {
     /// Field term: `namespaces`, `memoryCgroup`, `seccomp`, `landlock` …
     pub name: String,
@@ -44,6 +47,7 @@ pub struct IsolationLayer {
 /// The isolation of one execution.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IsolationReport {
     /// Which backend ran it: `local`, `docker`, `kubernetes`.
     pub backend: String,

@@ -10,6 +10,7 @@ use crate::quantity::{ByteQuantity, CpuQuantity};
 /// execution is refused, or the result's `isolation` says so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ResourceLimits {
     /// CPU share, over all processes of the execution.
     pub cpu_limit: CpuQuantity,
@@ -23,9 +24,11 @@ pub struct ResourceLimits {
     pub process_limit: u32,
     /// Wall-clock time from the start of the program.
     #[serde(rename = "timeoutMs", with = "milliseconds")]
+    #[cfg_attr(feature = "openapi", schema(value_type = u64))]
     pub timeout: Duration,
     /// CPU time of all processes together; none when only the wall clock limits.
     #[serde(rename = "cpuTimeMs", with = "optional_milliseconds", skip_serializing_if = "Option::is_none", default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<u64>))]
     pub cpu_time: Option<Duration>,
     /// Bytes kept of stdout, and as many of stderr.
     pub max_output_bytes: u64,
@@ -52,6 +55,7 @@ pub const DEFAULT_LIMITS: ResourceLimits = ResourceLimits {
 /// The most that a request may ask for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LimitMaxima {
     /// CPU share.
     pub cpu_limit: CpuQuantity,
@@ -63,6 +67,7 @@ pub struct LimitMaxima {
     pub process_limit: u32,
     /// Wall-clock time, and CPU time of each CPU.
     #[serde(rename = "timeoutMs", with = "milliseconds")]
+    #[cfg_attr(feature = "openapi", schema(value_type = u64))]
     pub timeout: Duration,
 }
 

@@ -18,6 +18,7 @@ pub struct ParseQuantityError {
 
 /// A share of CPU time, in thousandths of one CPU (`m`). From 1m to 1024 CPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String, example = "100m"))]
 pub struct CpuQuantity(u32);
 
 impl CpuQuantity {
@@ -71,6 +72,7 @@ impl fmt::Display for CpuQuantity {
 
 /// A number of bytes. From 1 to 8 EiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String, example = "256Mi"))]
 pub struct ByteQuantity(u64);
 
 /// Suffixes in the order in which [`ByteQuantity`] prefers to print them.

@@ -9,6 +9,7 @@ use crate::quantity::{ByteQuantity, CpuQuantity};
 /// The limits a caller may choose; what is left out takes the service's default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SandboxResources {
     /// CPU share: `100m`, `1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -22,8 +23,9 @@ pub struct SandboxResources {
     /// Processes and threads together.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub process_limit: Option<u32>,
-    /// CPU time of all processes together.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// CPU time of all processes together, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "optional_seconds")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<f64>, exclusive_minimum = 0.0))]
     pub cpu_time: Option<Duration>,
 }
 
@@ -71,5 +73,25 @@ impl SandboxExecutionRequest {
     pub fn resources(mut self, resources: SandboxResources) -> Self {
         self.resources = resources;
         self
+    }
+}
+
+mod optional_seconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error};
+
+    #[expect(clippy::ref_option, reason = "serde's signature")]
+    pub(super) fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        duration.map(|duration| duration.as_secs_f64()).serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        let seconds = Option::<f64>::deserialize(deserializer)?;
+        let read = |seconds| {
+            Duration::try_from_secs_f64(seconds)
+                .map_err(|_| D::Error::custom(format!("{seconds} is no time: expected seconds above 0")))
+        };
+        seconds.map(read).transpose()
     }
 }

@@ -10,6 +10,7 @@ use crate::{isolation::IsolationReport, limits::ResourceLimits, validation::Code
 /// Identity of one execution: a UUID of version 7, so ids sort by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ExecutionId(Uuid);
 
 impl ExecutionId {
@@ -27,6 +28,7 @@ impl fmt::Display for ExecutionId {
 
 /// Where an execution is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ExecutionStatus {
     /// Accepted, not started.
     Pending,
@@ -52,6 +54,7 @@ impl ExecutionStatus {
 /// Why an execution ended: the cause of its end, not everything that happened on the way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum TerminationReason {
     /// The main process returned an exit code, without an uncaught exception.
     Exited,
@@ -84,6 +87,7 @@ pub enum TerminationReason {
 /// How an execution ended, in words and numbers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Termination {
     /// The cause.
     pub reason: TerminationReason,
@@ -100,6 +104,7 @@ pub struct Termination {
 /// An uncaught Python exception, as the program's interpreter described it: text to show, never to trust.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PythonError {
     /// Name of the exception's class: `ZeroDivisionError`.
     pub name: String,
@@ -120,6 +125,7 @@ pub struct PythonError {
 
 /// Whether output is missing from the middle of a stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Truncated {
     /// Of stdout.
     pub stdout: bool,
@@ -130,18 +136,23 @@ pub struct Truncated {
 /// What an execution used, measured by the kernel for all its processes together.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ResourceUsage {
     /// From the start of the program to its end.
     #[serde(rename = "wallTimeMs", with = "fractional_milliseconds")]
+    #[cfg_attr(feature = "openapi", schema(value_type = f64))]
     pub wall_time: Duration,
     /// User and system time.
     #[serde(rename = "cpuTimeMs", with = "fractional_milliseconds")]
+    #[cfg_attr(feature = "openapi", schema(value_type = f64))]
     pub cpu_time: Duration,
     /// Time in the program.
     #[serde(rename = "userTimeMs", with = "fractional_milliseconds")]
+    #[cfg_attr(feature = "openapi", schema(value_type = f64))]
     pub user_time: Duration,
     /// Time in the kernel on the program's behalf.
     #[serde(rename = "systemTimeMs", with = "fractional_milliseconds")]
+    #[cfg_attr(feature = "openapi", schema(value_type = f64))]
     pub system_time: Duration,
     /// Highest memory use. Nothing when the host cannot tell.
     pub peak_memory_bytes: Option<u64>,
@@ -159,12 +170,14 @@ pub struct ResourceUsage {
     pub denied_syscalls: Vec<String>,
     /// From the request to the start of the program.
     #[serde(rename = "startupMs", with = "fractional_milliseconds")]
+    #[cfg_attr(feature = "openapi", schema(value_type = f64))]
     pub startup: Duration,
 }
 
 /// The result of one execution.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct SandboxExecutionResult {
     /// Which execution.
     pub execution_id: ExecutionId,
@@ -192,8 +205,8 @@ pub struct SandboxExecutionResult {
     pub usage: ResourceUsage,
     /// The limits that were in force.
     pub limits: ResourceLimits,
-    /// What stood between it and the host.
-    pub isolation: IsolationReport,
+    /// What stood between it and the host; nothing when it never ran.
+    pub isolation: Option<IsolationReport>,
     /// The Python environment it ran in: name, version and key.
     pub environment: String,
     /// When it was asked for.

@@ -3,7 +3,10 @@
 //! Logic over the [`SandboxBackend`](aevatar_sandbox_contract::SandboxBackend) trait: nothing here makes a system call
 //! for a sandbox, and nothing knows which backend runs it.
 
+mod admission;
+mod compile_check;
 pub mod environment;
+mod hints;
 mod limits;
 mod monitor;
 mod output;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use aevatar_sandbox_contract::{ByteQuantity, ErrorCode, ResourceLimits, SandboxError, SandboxExecutionRequest};
+use aevatar_sandbox_contract::{
+    ByteQuantity, ErrorCode, LimitMaxima, ResourceLimits, SandboxError, SandboxExecutionRequest,
+};
 
 /// Below this no interpreter starts.
 const MIN_MEMORY: ByteQuantity = ByteQuantity::from_mebibytes(16);
@@ -20,6 +22,7 @@ const MAX_ARGUMENTS: usize = 64 * 1024;
 pub(crate) fn resolve(
     request: &SandboxExecutionRequest,
     defaults: &ResourceLimits,
+    maxima: Option<&LimitMaxima>,
 ) -> Result<ResourceLimits, SandboxError> {
     let asked = &request.resources;
     let mut limits = defaults.clone();
@@ -62,8 +65,40 @@ pub(crate) fn resolve(
             "ask for 1 to 32768 processes and threads",
         );
     }
+    if let Some(maxima) = maxima {
+        check_maxima(&limits, maxima)?;
+    }
     check_arguments(request)?;
     Ok(limits)
+}
+
+/// # Errors
+/// The first limit that is above its maximum.
+fn check_maxima(limits: &ResourceLimits, maxima: &LimitMaxima) -> Result<(), SandboxError> {
+    let seconds = |duration: Duration| format!("{} s", duration.as_secs_f64());
+    let LimitMaxima { cpu_limit, memory_limit, disk_limit, process_limit, timeout } = maxima;
+    let compared = [
+        ("cpuLimit", limits.cpu_limit > *cpu_limit, limits.cpu_limit.to_string(), cpu_limit.to_string()),
+        ("memoryLimit", limits.memory_limit > *memory_limit, limits.memory_limit.to_string(), memory_limit.to_string()),
+        ("diskLimit", limits.disk_limit > *disk_limit, limits.disk_limit.to_string(), disk_limit.to_string()),
+        (
+            "processLimit",
+            limits.process_limit > *process_limit,
+            limits.process_limit.to_string(),
+            process_limit.to_string(),
+        ),
+        ("timeout", limits.timeout > *timeout, seconds(limits.timeout), seconds(*timeout)),
+    ];
+    for (name, above, asked, maximum) in compared {
+        if above {
+            return Err(SandboxError::new(
+                ErrorCode::InvalidRequest,
+                format!("a `{name}` of {asked} is above the maximum of {maximum}"),
+            )
+            .with_hint(format!("ask for at most {maximum}, or leave it out for the default")));
+        }
+    }
+    Ok(())
 }
 
 fn check_arguments(request: &SandboxExecutionRequest) -> Result<(), SandboxError> {
@@ -100,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_silent_request_takes_the_defaults() {
-        assert_eq!(resolve(&SandboxExecutionRequest::new(""), &DEFAULT_LIMITS).unwrap(), DEFAULT_LIMITS);
+        assert_eq!(resolve(&SandboxExecutionRequest::new(""), &DEFAULT_LIMITS, None).unwrap(), DEFAULT_LIMITS);
     }
 
     #[test]
@@ -108,7 +143,7 @@ mod tests {
         let with = |change: fn(&mut SandboxExecutionRequest)| {
             let mut request = SandboxExecutionRequest::new("");
             change(&mut request);
-            let error = resolve(&request, &DEFAULT_LIMITS).unwrap_err();
+            let error = resolve(&request, &DEFAULT_LIMITS, None).unwrap_err();
             assert_eq!(error.code, ErrorCode::InvalidRequest);
             assert!(error.hint.is_some(), "{error}");
         };
@@ -128,5 +163,37 @@ mod tests {
         with(|request| request.args = vec!["a".repeat(MAX_ARGUMENTS)]);
         with(|request| drop(request.env.insert("A=B".into(), String::new())));
         with(|request| drop(request.env.insert("A".into(), "\0".into())));
+    }
+
+    #[test]
+    fn what_is_above_a_maximum_is_refused_by_name() {
+        let maxima = LimitMaxima {
+            cpu_limit: "2".parse().unwrap(),
+            memory_limit: "1Gi".parse().unwrap(),
+            disk_limit: "2Gi".parse().unwrap(),
+            process_limit: 100,
+            timeout: Duration::from_mins(1),
+        };
+        let refused = |change: fn(&mut SandboxExecutionRequest)| {
+            let mut request = SandboxExecutionRequest::new("");
+            change(&mut request);
+            resolve(&request, &DEFAULT_LIMITS, Some(&maxima)).map_err(|error| error.to_string())
+        };
+        assert_eq!(refused(|_| ()).unwrap(), DEFAULT_LIMITS);
+        assert_eq!(
+            refused(|request| request.resources.memory_limit = "8Gi".parse().ok()).unwrap_err(),
+            "a `memoryLimit` of 8Gi is above the maximum of 1Gi"
+        );
+        assert_eq!(
+            refused(|request| request.timeout = Some(Duration::from_millis(60_500))).unwrap_err(),
+            "a `timeout` of 60.5 s is above the maximum of 60 s"
+        );
+        for change in [
+            |request: &mut SandboxExecutionRequest| request.resources.cpu_limit = "2001m".parse().ok(),
+            |request: &mut SandboxExecutionRequest| request.resources.disk_limit = "3Gi".parse().ok(),
+            |request: &mut SandboxExecutionRequest| request.resources.process_limit = Some(101),
+        ] {
+            assert!(refused(change).unwrap_err().contains("above the maximum"));
+        }
     }
 }

@@ -128,7 +128,6 @@ impl PythonExecutionMonitor {
         // An exit code of 0 is no uncaught exception, whatever was written to the report pipe.
         let failed_by_itself = matches!(observed.end, Some(ProgramEnd::Exited(code)) if code != 0);
         let error = outputs.error.filter(|_| failed_by_itself && observed.intervention.is_none());
-        let environment = &plan.environment;
         Ok(SandboxExecutionResult {
             execution_id: plan.id,
             status: verdict.status,
@@ -143,8 +142,8 @@ impl PythonExecutionMonitor {
             warnings: Vec::new(),
             usage,
             limits: self.limits,
-            isolation,
-            environment: format!("{} (CPython {}, {})", environment.name, environment.python, short(&environment.key)),
+            isolation: Some(isolation),
+            environment: plan.environment.to_string(),
             queued_at: self.queued_at,
             started_at: observed.started.map(|(_, at)| at),
             finished_at: jiff::Timestamp::now(),
@@ -259,10 +258,6 @@ fn stuck() -> SandboxError {
         format!("a sandbox did not answer within {} s", SUPERVISOR_PATIENCE.as_secs()),
     )
     .with_hint("the host is overloaded, or a process of the sandbox hangs in the kernel")
-}
-
-fn short(key: &str) -> &str {
-    key.get(..12).unwrap_or(key)
 }
 
 /// Counts output of both streams against the output limit.

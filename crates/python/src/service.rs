@@ -3,17 +3,21 @@
 use std::{path::PathBuf, sync::Arc};
 
 use aevatar_sandbox_contract::{
-    DEFAULT_LIMITS, ErrorCode, ExecutionId, ExecutionPlan, LimitMaxima, PythonEnvironment, ResourceLimits,
-    SandboxBackend, SandboxError, SandboxExecutionRequest, SandboxExecutionResult,
+    CodeFinding, DEFAULT_LIMITS, ErrorCode, ExecutionId, ExecutionPlan, ExecutionStatus, ImportPolicy, IsolationReport,
+    LimitMaxima, ModuleImport, PythonEnvironment, PythonError, ResourceLimits, ResourceUsage, SandboxBackend,
+    SandboxError, SandboxExecutionRequest, SandboxExecutionResult, Termination, TerminationReason, Truncated,
+    ValidationReport,
 };
-use tokio::time::Instant;
+use tokio::{io::AsyncWriteExt, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    admission::Admission,
+    compile_check::{self, Compiled},
     environment::{EnvironmentError, EnvironmentSelection, NoProgress, PrepareProgress, PythonEnvironmentManager},
-    limits,
+    hints, limits,
     monitor::{ExecutionStreams, PythonExecutionMonitor},
-    validator::{ImportRules, ValidatorOptions},
+    validator::{ImportRules, PythonCodeValidator, ValidatorOptions},
 };
 
 /// How a service works.
@@ -58,7 +62,9 @@ pub struct PythonSandboxService {
     backend: Arc<dyn SandboxBackend>,
     environments: Arc<PythonEnvironmentManager>,
     progress: Arc<dyn PrepareProgress + Send + Sync>,
-    options: ServiceOptions,
+    validator: PythonCodeValidator,
+    admission: Admission,
+    options: Arc<ServiceOptions>,
     stopping: CancellationToken,
 }
 
@@ -79,7 +85,9 @@ impl PythonSandboxService {
             backend,
             environments: Arc::new(environments),
             progress: Arc::new(NoProgress),
-            options,
+            validator: PythonCodeValidator::new(options.validator.clone()),
+            admission: Admission::new(options.max_concurrent_executions),
+            options: Arc::new(options),
             stopping: CancellationToken::new(),
         }
     }
@@ -91,11 +99,16 @@ impl PythonSandboxService {
         self
     }
 
+    /// How it works.
+    pub fn options(&self) -> &ServiceOptions {
+        &self.options
+    }
+
     /// Runs a program to its end. A program that fails is a result, not an error.
     ///
     /// # Errors
-    /// The request makes no sense, the host cannot give what it asks for, the Python environment cannot be prepared, or
-    /// the sandbox itself failed.
+    /// The request makes no sense, the program breaks a rule, as many programs run as may, the host cannot give what is
+    /// asked for, the Python environment cannot be prepared, or the sandbox itself failed.
     pub async fn execute(&self, request: SandboxExecutionRequest) -> Result<SandboxExecutionResult, SandboxError> {
         self.execute_with(request, ExecutionStreams::default(), CancellationToken::new()).await
     }
@@ -110,14 +123,17 @@ impl PythonSandboxService {
         streams: ExecutionStreams,
         cancelled: CancellationToken,
     ) -> Result<SandboxExecutionResult, SandboxError> {
-        let (queued_at, queued) = (jiff::Timestamp::now(), Instant::now());
-        let limits = limits::resolve(&request, &self.options.default_limits)?;
+        let asked = Asked { at: jiff::Timestamp::now(), instant: Instant::now() };
+        let limits = limits::resolve(&request, &self.options.default_limits, self.options.maxima.as_ref())?;
+        self.validator.check_size(&request.code)?;
+        let _permit = self.admission.enter()?;
         let environment = tokio::select! {
             environment = self.prepare(request.environment.clone()) => environment?,
             () = cancelled.cancelled() => return Err(broken_off(ErrorCode::Cancelled, "cancelled")),
             () = self.stopping.cancelled() => return Err(broken_off(ErrorCode::Interrupted, "the service stopped")),
         };
         let import_policy = self.options.imports.policy(&environment);
+        let report = self.read(&request.code, &environment, import_policy.clone()).await?;
         let plan = ExecutionPlan {
             id: ExecutionId::generate(),
             code: request.code,
@@ -128,10 +144,92 @@ impl PythonSandboxService {
             environment,
             import_policy,
         };
+        if report.syntax_error.is_some()
+            && let Some(error) = self.confirm_syntax_error(&plan, &report, &cancelled).await
+        {
+            return Ok(not_run(plan, error, report.warnings, asked, streams).await);
+        }
+        let (warnings, imports) = accepted(report)?;
         let sandbox = self.backend.launch(&plan).await?;
-        PythonExecutionMonitor::new(plan.limits.clone(), cancelled, self.stopping.clone(), queued_at, queued)
-            .watch(sandbox, &plan, request.stdin, streams)
+        let mut result =
+            PythonExecutionMonitor::new(plan.limits.clone(), cancelled, self.stopping.clone(), asked.at, asked.instant)
+                .watch(sandbox, &plan, request.stdin, streams)
+                .await?;
+        result.hints = hints::hints(&result, &imports);
+        result.warnings = warnings;
+        Ok(result)
+    }
+
+    /// Reads a program without running it: syntax, imports, dangerous constructs.
+    ///
+    /// # Errors
+    /// The program is too long or contains NUL characters, or the Python environment cannot be prepared.
+    pub async fn validate(&self, code: Vec<u8>, environment: Option<String>) -> Result<ValidationReport, SandboxError> {
+        self.validator.check_size(&code)?;
+        let environment = self.prepare(environment).await?;
+        let import_policy = self.options.imports.policy(&environment);
+        let mut report = self.read(&code, &environment, import_policy).await?;
+        // CPython is only asked where that costs nobody a turn.
+        if report.syntax_error.is_some()
+            && let Ok(_permit) = self.admission.enter()
+        {
+            match self.ask_cpython(code, &environment, &CancellationToken::new()).await {
+                Compiled::Rejected(error) => report.syntax_error = Some(error),
+                Compiled::Accepted => {
+                    report.syntax_error = None;
+                    report.is_valid = report.violations.is_empty();
+                }
+                Compiled::Unknown => {}
+            }
+        }
+        Ok(report)
+    }
+
+    /// The validator's report; it works on a thread that may block.
+    async fn read(
+        &self,
+        code: &[u8],
+        environment: &PythonEnvironment,
+        imports: Option<Arc<ImportPolicy>>,
+    ) -> Result<ValidationReport, SandboxError> {
+        let (validator, code, python) = (self.validator.clone(), code.to_vec(), environment.python);
+        let reading = tokio::task::spawn_blocking(move || validator.validate(&code, python, imports.as_deref()));
+        reading.await.map_err(|error| {
+            SandboxError::new(ErrorCode::SandboxFailure, "the validation of the program was broken off")
+                .with_source(error)
+        })
+    }
+
+    /// CPython's own word on what the validator takes for a syntax error; the validator's where CPython cannot say.
+    /// Nothing when CPython accepts it.
+    async fn confirm_syntax_error(
+        &self,
+        plan: &ExecutionPlan,
+        report: &ValidationReport,
+        cancelled: &CancellationToken,
+    ) -> Option<PythonError> {
+        match self.ask_cpython(plan.code.clone(), &plan.environment, cancelled).await {
+            Compiled::Accepted => None,
+            Compiled::Rejected(error) => Some(error),
+            Compiled::Unknown => report.syntax_error.clone(),
+        }
+    }
+
+    async fn ask_cpython(
+        &self,
+        code: Vec<u8>,
+        environment: &PythonEnvironment,
+        cancelled: &CancellationToken,
+    ) -> Compiled {
+        let plan = compile_check::plan(environment);
+        // A host that cannot run this sandbox cannot run the program's either, and will say so then.
+        let Ok(sandbox) = self.backend.launch(&plan).await else { return Compiled::Unknown };
+        let (cancelled, stopping) = (cancelled.clone(), self.stopping.clone());
+        let (at, instant) = (jiff::Timestamp::now(), Instant::now());
+        PythonExecutionMonitor::new(plan.limits.clone(), cancelled, stopping, at, instant)
+            .watch(sandbox, &plan, code, ExecutionStreams::default())
             .await
+            .map_or(Compiled::Unknown, |result| compile_check::answer(&result))
     }
 
     /// Prepares an environment, the default one when `name` is left out.
@@ -165,6 +263,79 @@ impl PythonSandboxService {
     pub async fn shutdown(&self) {
         self.interrupt();
         self.backend.shutdown().await;
+    }
+
+    /// Tries every layer of the backend without running a program.
+    ///
+    /// # Errors
+    /// No sandbox of any tier can be made.
+    pub async fn probe(&self) -> Result<IsolationReport, SandboxError> {
+        self.backend.probe().await
+    }
+}
+
+/// When an execution was asked for, on the wall and for measuring.
+#[derive(Clone, Copy)]
+struct Asked {
+    at: jiff::Timestamp,
+    instant: Instant,
+}
+
+/// What a report leaves for the result of a program that may run.
+///
+/// # Errors
+/// It may not.
+fn accepted(report: ValidationReport) -> Result<(Vec<CodeFinding>, Vec<ModuleImport>), SandboxError> {
+    let Some(first) = report.violations.first() else { return Ok((report.warnings, report.imports)) };
+    let others = match report.violations.len() - 1 {
+        0 => String::new(),
+        1 => ", and one more".to_owned(),
+        more => format!(", and {more} more"),
+    };
+    let message = format!("line {}: {}{others}", first.line, first.message);
+    let mut error = SandboxError::new(ErrorCode::CodeRejected, message).with_hint(first.hint.clone());
+    error.violations = report.violations;
+    Err(error)
+}
+
+/// The result of a program that CPython refuses: nothing was run.
+async fn not_run(
+    plan: ExecutionPlan,
+    error: PythonError,
+    warnings: Vec<CodeFinding>,
+    asked: Asked,
+    streams: ExecutionStreams,
+) -> SandboxExecutionResult {
+    if let Some(mut stderr) = streams.stderr {
+        // Whoever closed it does not want it.
+        drop(stderr.write_all(error.traceback.as_bytes()).await);
+        drop(stderr.flush().await);
+    }
+    let at = error.line.map_or_else(String::new, |line| format!(" in line {line}"));
+    SandboxExecutionResult {
+        execution_id: plan.id,
+        status: ExecutionStatus::Failed,
+        is_completed: ExecutionStatus::Failed.is_completed(),
+        exit_code: Some(1),
+        stdout: String::new(),
+        stderr: error.traceback.clone(),
+        truncated: Truncated::default(),
+        termination: Termination {
+            reason: TerminationReason::Exception,
+            message: format!("{}{at}: the program was not run", error.name),
+            limit: None,
+            peak: None,
+        },
+        error: Some(error),
+        hints: Vec::new(),
+        warnings,
+        usage: ResourceUsage::default(),
+        limits: plan.limits,
+        isolation: None,
+        environment: plan.environment.to_string(),
+        queued_at: asked.at,
+        started_at: None,
+        finished_at: jiff::Timestamp::now(),
     }
 }
 

@@ -1,0 +1,61 @@
+//! `POST /api/python/execute`.
+
+use aevatar_sandbox_contract::{ErrorCode, SandboxError, SandboxExecutionResult};
+use aevatar_sandbox_python::{CancellationToken, ExecutionStreams};
+use axum::{Json, extract::Request};
+
+use crate::{
+    body,
+    problem::{Problem, ProblemDetails},
+    request::ExecuteRequest,
+    shared::SharedState,
+};
+
+/// Run a program and answer when it has ended.
+///
+/// 200 for every program that was run, whatever became of it, and for one whose only fault is its syntax. A client
+/// that goes away cancels its program.
+#[utoipa::path(
+    post,
+    path = "/api/python/execute",
+    tag = "python",
+    request_body = ExecuteRequest,
+    responses(
+        (status = 200, description = "What came of the program", body = SandboxExecutionResult),
+        (status = 400, description = "The request makes no sense", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 408, description = "The request took too long to arrive", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 413, description = "The request or the program is too large", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 415, description = "The body is not declared to be JSON", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 422, description = "The program breaks a rule", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 429, description = "As many programs run as may", body = ProblemDetails, content_type = "application/problem+json",
+            headers(("Retry-After" = u64, description = "Seconds after which it is worth asking again"))),
+        (status = 500, description = "The sandbox failed", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 503, description = "The server is stopping, or cannot run programs", body = ProblemDetails, content_type = "application/problem+json"),
+    )
+)]
+pub(crate) async fn execute(shared: SharedState, request: Request) -> Result<Json<SandboxExecutionResult>, Problem> {
+    shared.takes_work()?;
+    let request: ExecuteRequest = body::read(&shared, request, &ExecuteRequest::SHAPE).await?;
+    let request = request.into_request()?;
+
+    let cancelled = CancellationToken::new();
+    // When the client goes away, this future is dropped; the task goes on, ends its program and cleans up.
+    let _cancel_with_client = cancelled.clone().drop_guard();
+    let service = shared.service.clone();
+    let running =
+        tokio::spawn(async move { service.execute_with(request, ExecutionStreams::default(), cancelled).await });
+    let outcome = running.await.map_err(|error| {
+        SandboxError::new(ErrorCode::SandboxFailure, "the execution was broken off").with_source(error)
+    })?;
+    let result = outcome?;
+    tracing::info!(
+        id = %result.execution_id,
+        reason = ?result.termination.reason,
+        exit_code = result.exit_code,
+        wall_ms = result.usage.wall_time.as_millis(),
+        startup_ms = result.usage.startup.as_millis(),
+        "executed"
+    );
+    Ok(Json(result))
+}

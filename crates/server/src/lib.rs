@@ -1,0 +1,24 @@
+//! The HTTP door: routes, problem+json, the `OpenAPI` document, start and end of the server.
+//!
+//! It reads requests, hands them to [`PythonSandboxService`](aevatar_sandbox_python::PythonSandboxService) and writes
+//! answers. What a request means, and whether it is run, is decided behind it.
+
+mod body;
+mod capabilities;
+mod door;
+mod execute;
+mod health;
+mod json;
+mod openapi;
+mod options;
+mod problem;
+mod readiness;
+mod request;
+mod serve;
+mod shared;
+mod validate;
+
+pub use openapi::document;
+pub use options::{ApiKey, ExposureError, ServerOptions};
+pub use problem::{Problem, ProblemCode};
+pub use serve::{Shutdown, serve};

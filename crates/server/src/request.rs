@@ -1,0 +1,122 @@
+//! What clients send.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use aevatar_sandbox_contract::{SandboxExecutionRequest, SandboxResources};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::{
+    json::Shape,
+    problem::{Problem, ProblemCode},
+};
+
+/// One program to run.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ExecuteRequest {
+    /// Python source.
+    #[schema(example = "print(\"Hello, World!\")")]
+    code: String,
+    /// Wall-clock limit in seconds, from the start of the program.
+    #[schema(exclusive_minimum = 0.0, example = 30)]
+    timeout: Option<f64>,
+    /// Other limits; what is left out takes the server's default.
+    resources: Option<SandboxResources>,
+    /// What the program reads from stdin; end of file after it.
+    stdin: Option<String>,
+    /// `sys.argv[1:]`.
+    args: Option<Vec<String>>,
+    /// Environment variables beside the sandbox's own few.
+    env: Option<BTreeMap<String, String>>,
+    /// Name of the Python environment; the default one when left out.
+    environment: Option<String>,
+}
+
+/// One program to read without running it.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct ValidateRequest {
+    /// Python source.
+    #[schema(example = "import numpy")]
+    pub(crate) code: String,
+    /// Name of the Python environment; the default one when left out.
+    pub(crate) environment: Option<String>,
+}
+
+const RESOURCES: Shape = Shape {
+    fields: &[
+        ("cpuLimit", None),
+        ("memoryLimit", None),
+        ("diskLimit", None),
+        ("processLimit", None),
+        ("cpuTime", None),
+    ],
+};
+
+impl ExecuteRequest {
+    pub(crate) const SHAPE: Shape = Shape {
+        fields: &[
+            ("code", None),
+            ("timeout", None),
+            ("resources", Some(&RESOURCES)),
+            ("stdin", None),
+            ("args", None),
+            ("env", None),
+            ("environment", None),
+        ],
+    };
+
+    /// The same in the service's words.
+    ///
+    /// # Errors
+    /// The timeout is no time.
+    pub(crate) fn into_request(self) -> Result<SandboxExecutionRequest, Problem> {
+        let timeout = self.timeout.map(|seconds| {
+            Duration::try_from_secs_f64(seconds).map_err(|_| {
+                Problem::new(ProblemCode::InvalidRequest, format!("a `timeout` of {seconds} is no time"))
+                    .with_field("timeout")
+                    .with_hint("give a number of seconds above 0, as in 30 or 0.5")
+            })
+        });
+        Ok(SandboxExecutionRequest {
+            code: self.code.into_bytes(),
+            args: self.args.unwrap_or_default(),
+            stdin: self.stdin.unwrap_or_default().into_bytes(),
+            env: self.env.unwrap_or_default(),
+            timeout: timeout.transpose()?,
+            resources: self.resources.unwrap_or_default(),
+            environment: self.environment,
+        })
+    }
+}
+
+impl ValidateRequest {
+    pub(crate) const SHAPE: Shape = Shape { fields: &[("code", None), ("environment", None)] };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use utoipa::PartialSchema;
+
+    use super::*;
+
+    /// The properties of a schema, as they appear in the document.
+    fn properties<T: PartialSchema>() -> BTreeSet<String> {
+        let schema = serde_json::to_value(T::schema()).unwrap();
+        schema["properties"].as_object().unwrap().keys().cloned().collect()
+    }
+
+    fn names(shape: &Shape) -> BTreeSet<String> {
+        shape.fields.iter().map(|(name, _)| (*name).to_owned()).collect()
+    }
+
+    #[test]
+    fn the_names_that_are_read_are_the_names_in_the_document() {
+        assert_eq!(names(&ExecuteRequest::SHAPE), properties::<ExecuteRequest>());
+        assert_eq!(names(&ValidateRequest::SHAPE), properties::<ValidateRequest>());
+        assert_eq!(names(&RESOURCES), properties::<SandboxResources>());
+    }
+}

@@ -1,0 +1,110 @@
+//! From a listening socket to the end of the server.
+
+use std::{io, sync::Arc, time::Duration};
+
+use aevatar_sandbox_python::{CancellationToken, PythonSandboxService};
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use tokio::{net::TcpListener, sync::Semaphore};
+
+use crate::{openapi::router, options::ServerOptions, shared::Shared};
+
+/// Clients that may be connected at the same time; more wait to be accepted.
+const CONNECTIONS: usize = 512;
+/// How long a client may take to send the head of a request, or to send another one.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+/// How long interrupted programs may take to be cleaned up, and their answers to be sent.
+const FAREWELL: Duration = Duration::from_secs(10);
+/// After an accept that failed for want of descriptors or memory.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// How a server is told to stop.
+#[derive(Clone, Debug, Default)]
+pub struct Shutdown {
+    /// Take no new work, and let running programs end within the grace.
+    pub stop: CancellationToken,
+    /// The grace is over: end running programs now.
+    pub now: CancellationToken,
+}
+
+/// Answers requests on `listener` until `shutdown`, then ends what runs and removes what `service` made.
+///
+/// # Errors
+/// The listening socket has no address.
+pub async fn serve(
+    listener: TcpListener,
+    service: PythonSandboxService,
+    options: ServerOptions,
+    shutdown: Shutdown,
+) -> io::Result<()> {
+    let on_loopback = listener.local_addr()?.ip().to_canonical().is_loopback();
+    let grace = options.shutdown_grace;
+    let shared = Arc::new(Shared::new(service.clone(), options, on_loopback, shutdown.stop.clone()));
+    let warm_up = tokio::spawn({
+        let (shared, stop) = (Arc::clone(&shared), shutdown.stop.clone());
+        async move { shared.readiness.get_ready(stop).await }
+    });
+
+    let connections = accept(&listener, &router(Arc::clone(&shared)), &shutdown.stop).await;
+    // New clients are refused by the kernel from here on.
+    drop(listener);
+    tracing::info!(grace_s = grace.as_secs_f64(), "stopping: no new work");
+    let drained = connections.shutdown();
+    tokio::pin!(drained);
+    tokio::select! {
+        () = &mut drained => {}
+        () = async {
+            tokio::select! {
+                () = tokio::time::sleep(grace) => {}
+                () = shutdown.now.cancelled() => {}
+            }
+            service.interrupt();
+            tokio::time::sleep(FAREWELL).await;
+        } => tracing::warn!("some clients did not take their answers"),
+    }
+    service.shutdown().await;
+    drop(warm_up.await);
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Accepts clients until `stop`. Returns those that are still connected.
+async fn accept(listener: &TcpListener, router: &Router, stop: &CancellationToken) -> GracefulShutdown {
+    let connections = GracefulShutdown::new();
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        let accepted = tokio::select! {
+            accepted = async {
+                // It is never closed.
+                let place = Arc::clone(&places).acquire_owned().await.ok();
+                (listener.accept().await, place)
+            } => accepted,
+            () = stop.cancelled() => return connections,
+        };
+        match accepted {
+            (Ok((stream, _)), place) => {
+                // An answer is one small message; waiting for more of it only delays it.
+                drop(stream.set_nodelay(true));
+                let serving = http1::Builder::new()
+                    .timer(TokioTimer::new())
+                    .header_read_timeout(HEAD_TIMEOUT)
+                    .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+                let serving = connections.watch(serving);
+                tokio::spawn(async move {
+                    // A client that breaks off, or speaks no HTTP, is its own business.
+                    drop(serving.await);
+                    drop(place);
+                });
+            }
+            (Err(error), _) => {
+                tracing::warn!("could not accept a connection: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
