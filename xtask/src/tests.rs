@@ -4,19 +4,26 @@ use std::{collections::BTreeMap, path::Path, process::Command};
 
 use serde_json::Value;
 
-use crate::syscalls;
+use crate::{openapi, syscalls};
 
 /// Which of our crates may use which; arrows point down only.
-const ARROWS: [(&str, &[&str]); 6] = [
+const ARROWS: [(&str, &[&str]); 7] = [
     ("aevatar-sandbox-contract", &[]),
     ("aevatar-sandbox-jail", &[]),
     ("aevatar-sandbox-python", &["aevatar-sandbox-contract"]),
+    ("aevatar-sandbox-server", &["aevatar-sandbox-contract", "aevatar-sandbox-python"]),
     ("aevatar-sandbox-local", &["aevatar-sandbox-contract", "aevatar-sandbox-jail"]),
     (
         "aevatar-sandbox",
-        &["aevatar-sandbox-contract", "aevatar-sandbox-jail", "aevatar-sandbox-local", "aevatar-sandbox-python"],
+        &[
+            "aevatar-sandbox-contract",
+            "aevatar-sandbox-jail",
+            "aevatar-sandbox-local",
+            "aevatar-sandbox-python",
+            "aevatar-sandbox-server",
+        ],
     ),
-    ("xtask", &["aevatar-sandbox-jail"]),
+    ("xtask", &["aevatar-sandbox-jail", "aevatar-sandbox-server"]),
 ];
 
 fn root() -> &'static Path {
@@ -70,4 +77,10 @@ fn unsafe_is_only_where_system_calls_are() {
 fn the_page_of_system_calls_is_the_table() {
     let written = fs_err::read_to_string(root().join(syscalls::PAGE)).unwrap();
     assert_eq!(written, syscalls::page(), "run `cargo xtask syscalls`");
+}
+
+#[test]
+fn the_document_of_the_door_is_made_from_its_routes() {
+    let written = fs_err::read_to_string(root().join(openapi::DOCUMENT)).unwrap();
+    assert_eq!(written, openapi::document().unwrap(), "run `cargo xtask openapi`");
 }

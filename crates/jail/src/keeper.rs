@@ -58,6 +58,12 @@ fn run() -> ! {
         // what it is, and says what to do.
         clone::exit_now(1)
     }
+    // Processes are cloned from here on. A panic must end the one it is in, not unwind into what its parent was doing.
+    let tell = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tell(panic);
+        std::process::abort();
+    }));
     let control = descriptors::take_stdin();
     take_on_known_state();
     // So that `ps` shows who is who; a name is worth no failure.

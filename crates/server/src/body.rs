@@ -78,8 +78,9 @@ pub(crate) async fn read<T: DeserializeOwned>(shared: &Shared, request: Request,
     }
     let mut reserved = shared.bodies.share();
     let patience = shared.options.body_timeout;
-    let bytes =
-        tokio::time::timeout(patience, collect(body, largest, &mut reserved)).await.map_err(|_| too_slow(patience))??;
+    let bytes = tokio::time::timeout(patience, collect(body, largest, &mut reserved))
+        .await
+        .map_err(|_| too_slow(patience))??;
     json::read(&bytes, shape)
 }
 

@@ -1,15 +1,22 @@
 //! Who may come in, before anything of a request is looked at.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, header},
+    http::{HeaderMap, HeaderValue, Method, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 
+use tracing::field::{debug, display};
+
 use crate::{
+    execute::Outcome,
     options::ApiKey,
     problem::{Problem, ProblemCode},
     shared::Shared,
@@ -20,22 +27,32 @@ const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
 /// Lets a request pass, or answers it.
 pub(crate) async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let (method, path, asked) = (request.method().clone(), request.uri().path().to_owned(), Instant::now());
     let mut response = match check(&shared, &path, request.headers()) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     };
-    let status = response.status();
-    // Once, at the edge. Health checks come every few seconds and say nothing.
-    if status.is_server_error() {
-        tracing::error!(%method, path, status = status.as_u16(), "answered");
-    } else if !OPEN.contains(&path.as_str()) {
-        tracing::info!(%method, path, status = status.as_u16(), "answered");
+    // Health checks come every few seconds and say nothing.
+    if !OPEN.contains(&path.as_str()) {
+        log(&method, &path, asked.elapsed(), &response);
     }
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
+}
+
+/// The one line of a request.
+fn log(method: &Method, path: &str, took: Duration, response: &Response) {
+    let status = response.status().as_u16();
+    let outcome = response.extensions().get::<Outcome>();
+    let (id, reason) = (outcome.map(|outcome| display(outcome.id)), outcome.map(|outcome| debug(outcome.reason)));
+    let took_ms = took.as_millis();
+    if response.status().is_server_error() {
+        tracing::error!(%method, path, status, took_ms, id, reason, "answered");
+    } else {
+        tracing::info!(%method, path, status, took_ms, id, reason, "answered");
+    }
 }
 
 fn check(shared: &Shared, path: &str, headers: &HeaderMap) -> Result<(), Problem> {

@@ -1,8 +1,12 @@
 //! `POST /api/python/execute`.
 
-use aevatar_sandbox_contract::{ErrorCode, SandboxError, SandboxExecutionResult};
+use aevatar_sandbox_contract::{ErrorCode, ExecutionId, SandboxError, SandboxExecutionResult, TerminationReason};
 use aevatar_sandbox_python::{CancellationToken, ExecutionStreams};
-use axum::{Json, extract::Request};
+use axum::{
+    Extension, Json,
+    extract::Request,
+    response::{IntoResponse, Response},
+};
 
 use crate::{
     body,
@@ -10,6 +14,13 @@ use crate::{
     request::ExecuteRequest,
     shared::SharedState,
 };
+
+/// What the log says of an execution.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Outcome {
+    pub(crate) id: ExecutionId,
+    pub(crate) reason: TerminationReason,
+}
 
 /// Run a program and answer when it has ended.
 ///
@@ -34,7 +45,7 @@ use crate::{
         (status = 503, description = "The server is stopping, or cannot run programs", body = ProblemDetails, content_type = "application/problem+json"),
     )
 )]
-pub(crate) async fn execute(shared: SharedState, request: Request) -> Result<Json<SandboxExecutionResult>, Problem> {
+pub(crate) async fn execute(shared: SharedState, request: Request) -> Result<Response, Problem> {
     shared.takes_work()?;
     let request: ExecuteRequest = body::read(&shared, request, &ExecuteRequest::SHAPE).await?;
     let request = request.into_request()?;
@@ -49,13 +60,6 @@ pub(crate) async fn execute(shared: SharedState, request: Request) -> Result<Jso
         SandboxError::new(ErrorCode::SandboxFailure, "the execution was broken off").with_source(error)
     })?;
     let result = outcome?;
-    tracing::info!(
-        id = %result.execution_id,
-        reason = ?result.termination.reason,
-        exit_code = result.exit_code,
-        wall_ms = result.usage.wall_time.as_millis(),
-        startup_ms = result.usage.startup.as_millis(),
-        "executed"
-    );
-    Ok(Json(result))
+    let outcome = Outcome { id: result.execution_id, reason: result.termination.reason };
+    Ok((Extension(outcome), Json(result)).into_response())
 }

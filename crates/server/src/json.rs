@@ -29,7 +29,8 @@ pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8], shape: &Shape) -> Result<T
     let object = normalise(object, shape, "")?;
     serde_path_to_error::deserialize(Value::Object(object)).map_err(|error| {
         let path = error.path().to_string();
-        let problem = Problem::new(ProblemCode::InvalidRequest, wrong(&path, error.inner()));
+        let problem = Problem::new(ProblemCode::InvalidRequest, wrong(&path, error.inner()))
+            .with_hint("see `/openapi.json` for the fields, their types and their ranges");
         if path == "." { problem } else { problem.with_field(path) }
     })
 }

@@ -1,9 +1,13 @@
 //! One verb, one file.
 
+mod configured;
 mod doctor;
 mod env;
 mod errors;
+mod program;
 mod run;
+mod serve;
+mod validate;
 
 use std::{path::PathBuf, process::ExitCode};
 
@@ -23,8 +27,16 @@ enum Command {
     /// Run a program and print what it prints.
     ///
     /// Exits with the program's exit code; 128+n after signal n, 124 after a timeout, 137 when memory ran out, 125
-    /// when the sandbox itself failed or refused.
+    /// when the sandbox itself failed or refused, 126 when the program breaks a rule and was not run.
     Run(run::RunArguments),
+    /// Read a program without running it: syntax, imports, dangerous constructs.
+    ///
+    /// Exits with 1 when it would not be run.
+    Validate(validate::ValidateArguments),
+    /// Answer HTTP requests: `POST /api/python/execute`.
+    ///
+    /// SIGTERM stops it: no new work, a grace for what runs, then the end. A second one ends the grace.
+    Serve(serve::ServeArguments),
     /// Try every layer of isolation on this host, and say what to do about a missing one.
     ///
     /// Exits with 1 when the default tier cannot be reached.
@@ -64,6 +76,8 @@ const FAILURE: u8 = 125;
 pub(crate) fn execute(arguments: Arguments) -> ExitCode {
     let outcome = match arguments.command {
         Command::Run(arguments) => run::run(arguments),
+        Command::Validate(arguments) => validate::run(arguments),
+        Command::Serve(arguments) => serve::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Env(arguments) => env::run(arguments),
     };

@@ -1,28 +1,27 @@
 //! `aevatar-sandbox run`.
 
 use std::{
-    io::{self, Read, Write},
-    path::Path,
+    fmt::Write as _,
+    io::{self, Write as _},
+    path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
 
 use aevatar_sandbox::{
-    ByteQuantity, CancellationToken, CpuQuantity, ErrorCode, ExecutionStatus, ExecutionStreams, ImportRules,
-    PythonSandboxService, SandboxError, SandboxExecutionRequest, SandboxExecutionResult, SandboxResources,
-    ServiceOptions, TerminalProgress, TerminationReason, cache_folder, local_service_in,
+    ByteQuantity, CancellationToken, CpuQuantity, ExecutionStatus, ExecutionStreams, PythonSandboxService,
+    SandboxExecutionRequest, SandboxExecutionResult, SandboxResources, ServiceOptions, TerminalProgress,
+    TerminationReason, configuration::ConfigurationOverride, local_service_in,
 };
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{
-    FAILURE, Isolation, PythonArgument,
-    errors::{CANCELLED, INTERRUPTED},
+    FAILURE, Isolation, PythonArgument, configured,
+    errors::{self, CANCELLED, INTERRUPTED},
+    program,
 };
-
-/// The largest program that is read from a file or from stdin.
-const MAX_PROGRAM: u64 = 16 << 20;
 
 #[derive(Debug, Args)]
 pub(crate) struct RunArguments {
@@ -70,13 +69,17 @@ pub(crate) struct RunArguments {
     #[arg(long)]
     json: bool,
 
-    /// How much isolation to insist on
-    #[arg(long, value_enum, default_value_t = Isolation::Default, env = "AEVATAR_SANDBOX_ISOLATION")]
-    isolation: Isolation,
+    /// How much isolation to insist on [default: default]
+    #[arg(long, value_enum, env = "AEVATAR_SANDBOX_ISOLATION")]
+    isolation: Option<Isolation>,
 
-    /// Whether imports are restricted
-    #[arg(long, value_enum, default_value_t = ImportPolicyArgument::Enforce, value_name = "MODE")]
-    import_policy: ImportPolicyArgument,
+    /// Whether imports are restricted [default: enforce]
+    #[arg(long, value_enum, value_name = "MODE")]
+    import_policy: Option<ImportPolicyArgument>,
+
+    /// Configuration: the section `PythonSandbox` of a JSON file
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 
     #[command(flatten)]
     python: PythonArgument,
@@ -90,21 +93,44 @@ enum ImportPolicyArgument {
     Off,
 }
 
+impl RunArguments {
+    fn overrides(&self) -> Vec<ConfigurationOverride> {
+        let mut overrides = Vec::new();
+        overrides.extend(self.isolation.map(configured::isolation));
+        overrides.extend(self.import_policy.map(|policy| {
+            let word = match policy {
+                ImportPolicyArgument::Enforce => "Enforce",
+                ImportPolicyArgument::Off => "Off",
+            };
+            ConfigurationOverride::new("ImportPolicy", word.to_owned(), "--import-policy")
+        }));
+        overrides.extend(self.python.python.iter().map(|python| configured::python(python)));
+        overrides
+    }
+}
+
 pub(crate) fn run(arguments: RunArguments) -> anyhow::Result<ExitCode> {
+    let json = arguments.json;
+    run_program(arguments).inspect_err(|error| {
+        if json {
+            errors::print_json(error);
+        }
+    })
+}
+
+fn run_program(arguments: RunArguments) -> anyhow::Result<ExitCode> {
     let reads_code_from_stdin = arguments.code.is_none() && arguments.file.as_deref() == Some("-");
     let json = arguments.json;
-    let imports = match arguments.import_policy {
-        ImportPolicyArgument::Enforce => ImportRules::default(),
-        ImportPolicyArgument::Off => ImportRules::off(),
-    };
-    let options = ServiceOptions { python: arguments.python.python.clone(), imports, ..ServiceOptions::default() };
-    let tier = arguments.isolation.into();
+    let configuration = configured::load(arguments.config.clone(), arguments.overrides())?;
+    // Maxima are for strangers' requests; whoever starts this command may give it what they like.
+    let options = ServiceOptions { maxima: None, ..configuration.service_options() };
+    let folder = configured::data_folder(&configuration)?;
     let request = request(arguments)?;
 
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("could not start the runtime")?;
     let outcome = runtime.block_on(async {
-        let service = local_service_in(cache_folder()?, tier, options).with_progress(TerminalProgress::new());
+        let service = local_service_in(folder, configuration.isolation, options).with_progress(TerminalProgress::new());
         let streams = ExecutionStreams {
             stdin: if reads_code_from_stdin { None } else { Some(Box::new(tokio::io::stdin())) },
             stdout: if json { None } else { Some(Box::new(tokio::io::stdout())) },
@@ -145,7 +171,7 @@ fn request(arguments: RunArguments) -> anyhow::Result<SandboxExecutionRequest> {
             args.splice(0..0, first);
             code.into_bytes()
         }
-        (None, Some(file)) => read_program(&file)?,
+        (None, Some(file)) => program::read(&file)?,
         (None, None) => Vec::new(),
     };
     Ok(SandboxExecutionRequest {
@@ -164,40 +190,22 @@ fn request(arguments: RunArguments) -> anyhow::Result<SandboxExecutionRequest> {
     })
 }
 
-fn read_program(file: &str) -> anyhow::Result<Vec<u8>> {
-    let mut code = Vec::new();
-    let path = Path::new(file);
-    let source: Box<dyn Read> = if file == "-" {
-        Box::new(io::stdin())
-    } else {
-        Box::new(std::fs::File::open(path).map_err(|error| unreadable(path, error))?)
-    };
-    source.take(MAX_PROGRAM + 1).read_to_end(&mut code).map_err(|error| unreadable(path, error))?;
-    if code.len() as u64 > MAX_PROGRAM {
-        return Err(SandboxError::new(
-            ErrorCode::InvalidRequest,
-            format!("the program in `{file}` is larger than 16Mi"),
-        )
-        .with_hint("send data through stdin rather than in the program")
-        .into());
-    }
-    Ok(code)
-}
-
-fn unreadable(file: &Path, error: io::Error) -> SandboxError {
-    SandboxError::new(ErrorCode::InvalidRequest, format!("could not read the program `{}`: {error}", file.display()))
-        .with_hint("name a readable Python file, `-` for stdin, or use `-c CODE`")
-        .with_source(error)
-}
-
 fn report(result: &SandboxExecutionResult, json: bool) -> anyhow::Result<()> {
     if json {
         let mut text = serde_json::to_vec(result).context("could not write the result as JSON")?;
         text.push(b'\n');
         // Whoever closed our stdout does not want it.
         drop(io::stdout().write_all(&text));
-    } else if result.status != ExecutionStatus::Completed {
-        drop(io::stderr().write_all(verdict_line(result).as_bytes()));
+    } else {
+        let mut text = String::new();
+        if result.status != ExecutionStatus::Completed {
+            text.push_str(&verdict_line(result));
+        }
+        for hint in &result.hints {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "hint: {hint}");
+        }
+        drop(io::stderr().write_all(text.as_bytes()));
     }
     Ok(())
 }

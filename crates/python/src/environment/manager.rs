@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use aevatar_sandbox_contract::PythonEnvironment;
+use aevatar_sandbox_contract::{PythonEnvironment, PythonVersion};
 
 use super::cache::{Cache, create_directory, make_readable, read_json, remove_tree, write_json};
 use super::discovery::Discovery;
@@ -184,6 +184,14 @@ impl PythonEnvironmentManager {
     pub fn path(&self, selection: &EnvironmentSelection) -> Result<PathBuf, EnvironmentError> {
         named::check_name(&selection.name)?;
         Ok(self.cache.of_name(&selection.name))
+    }
+
+    /// The version of the interpreter that an environment would be made with. Nothing is prepared.
+    ///
+    /// # Errors
+    /// No interpreter fits.
+    pub fn python_version(&self, selection: &EnvironmentSelection) -> Result<PythonVersion, EnvironmentError> {
+        Ok(self.find_interpreter(selection.python.as_deref())?.version)
     }
 
     fn plan_default(&self, python: Option<&Path>) -> Result<Plan, EnvironmentError> {

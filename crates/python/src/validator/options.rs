@@ -82,17 +82,20 @@ impl ImportRules {
 
     /// The policy for programs that run in `environment`; nothing when imports are not restricted.
     pub fn policy(&self, environment: &PythonEnvironment) -> Option<Arc<ImportPolicy>> {
-        if !self.enforced {
-            return None;
+        if self.allowed.is_some() || environment.name == DEFAULT_ENVIRONMENT {
+            return self.default_policy();
         }
-        let allowed = match &self.allowed {
-            Some(allowed) => allowed.clone(),
-            None if environment.name == DEFAULT_ENVIRONMENT => {
-                DEFAULT_ALLOWED_MODULES.iter().map(|module| (*module).to_owned()).collect()
-            }
-            None => installed_modules(&environment.packages),
-        };
-        Some(Arc::new(ImportPolicy { allowed, blocked: self.blocked.clone() }))
+        self.policy_with(|| installed_modules(&environment.packages))
+    }
+
+    /// The policy for programs that run in the default environment, which need not exist for it.
+    pub fn default_policy(&self) -> Option<Arc<ImportPolicy>> {
+        let packages = || DEFAULT_ALLOWED_MODULES.iter().map(|module| (*module).to_owned()).collect();
+        self.policy_with(|| self.allowed.clone().unwrap_or_else(packages))
+    }
+
+    fn policy_with(&self, allowed: impl FnOnce() -> Vec<String>) -> Option<Arc<ImportPolicy>> {
+        self.enforced.then(|| Arc::new(ImportPolicy { allowed: allowed(), blocked: self.blocked.clone() }))
     }
 }
 

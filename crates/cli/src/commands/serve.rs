@@ -1,0 +1,148 @@
+//! `aevatar-sandbox serve`.
+
+use std::{
+    io::IsTerminal as _,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+};
+
+use aevatar_sandbox::{
+    ErrorCode, LocalBackend, LocalBackendOptions, PythonEnvironmentManager, PythonSandboxService, SandboxError,
+    configuration::{Configuration, ConfigurationOverride},
+};
+use aevatar_sandbox_server::{ApiKey, ServerOptions, Shutdown};
+use anyhow::Context;
+use clap::Args;
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+
+use super::{Isolation, PythonArgument, configured};
+
+#[derive(Debug, Args)]
+pub(crate) struct ServeArguments {
+    /// Address to listen on [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    host: Option<IpAddr>,
+
+    /// Port to listen on; 0 for any that is free [default: 5000]
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+
+    /// Configuration: the section `PythonSandbox` of a JSON file [default: appsettings.json, if there is one]
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// Where Python environments and disk images are kept [default: the user's cache]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+
+    /// How much isolation to insist on [default: default]
+    #[arg(long, value_enum, env = "AEVATAR_SANDBOX_ISOLATION")]
+    isolation: Option<Isolation>,
+
+    /// Serve other machines although no keys are configured
+    #[arg(long)]
+    allow_unauthenticated: bool,
+
+    #[command(flatten)]
+    python: PythonArgument,
+}
+
+impl ServeArguments {
+    fn overrides(&self) -> Vec<ConfigurationOverride> {
+        let flag = |key: &str, flag: &str, value: String| ConfigurationOverride::new(key, value, flag);
+        let mut overrides = Vec::new();
+        overrides.extend(self.host.map(|host| flag("Host", "--host", host.to_string())));
+        overrides.extend(self.port.map(|port| flag("Port", "--port", port.to_string())));
+        overrides
+            .extend(self.data_dir.iter().map(|folder| flag("DataDir", "--data-dir", folder.display().to_string())));
+        overrides.extend(self.isolation.map(configured::isolation));
+        overrides.extend(self.python.python.iter().map(|python| configured::python(python)));
+        if self.allow_unauthenticated {
+            overrides.push(flag("AllowUnauthenticated", "--allow-unauthenticated", "true".to_owned()));
+        }
+        overrides
+    }
+}
+
+pub(crate) fn run(arguments: ServeArguments) -> anyhow::Result<ExitCode> {
+    let overrides = arguments.overrides();
+    let configuration = configured::load_for_server(arguments.config, overrides)?;
+    let options = server_options(&configuration);
+    options.check_exposure(configuration.host).map_err(|error| {
+        SandboxError::new(ErrorCode::InvalidRequest, error.to_string()).with_hint(
+            "configure `ApiKeys`, listen on 127.0.0.1, or say `--allow-unauthenticated` if something in front of it authenticates",
+        )
+    })?;
+    let to_terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(to_terminal).with_target(false).init();
+    raise_descriptor_limit();
+
+    let runtime = tokio::runtime::Runtime::new().context("could not start the runtime")?;
+    runtime.block_on(async {
+        let address = SocketAddr::new(configuration.host, configuration.port);
+        let listener = TcpListener::bind(address).await.map_err(|error| {
+            SandboxError::new(ErrorCode::InvalidRequest, format!("could not listen on {address}: {error}"))
+                .with_hint("choose another address or port with `--host` and `--port`")
+                .with_source(error)
+        })?;
+        let shutdown = Shutdown::default();
+        let listening = stop_on_signals(shutdown.clone()).context("could not listen for signals")?;
+        let service = service(&configuration)?;
+        tracing::info!("listening on http://{}", listener.local_addr().context("the socket has no address")?);
+        let ended = aevatar_sandbox_server::serve(listener, service, options, shutdown).await;
+        listening.abort();
+        ended.context("could not serve")
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn service(configuration: &Configuration) -> anyhow::Result<PythonSandboxService> {
+    let folder = configured::data_folder(configuration)?;
+    let backend =
+        LocalBackend::new(&LocalBackendOptions { tier: configuration.isolation, state_folder: folder.clone() });
+    let environments = PythonEnvironmentManager::new(folder);
+    Ok(PythonSandboxService::new(Arc::new(backend), environments, configuration.service_options())
+        .with_progress(aevatar_sandbox::TerminalProgress::new()))
+}
+
+fn server_options(configuration: &Configuration) -> ServerOptions {
+    ServerOptions {
+        api_keys: configuration.api_keys.iter().map(|key| ApiKey::new(key.reveal())).collect(),
+        allow_unauthenticated: configuration.allow_unauthenticated,
+        allowed_hosts: configuration.allowed_hosts.clone(),
+        max_request_bytes: usize::try_from(configuration.max_request_bytes.bytes()).unwrap_or(usize::MAX),
+        body_timeout: configuration.body_timeout,
+        shutdown_grace: configuration.shutdown_grace,
+    }
+}
+
+/// The first signal stops the server with a grace, the second one at once.
+fn stop_on_signals(shutdown: Shutdown) -> std::io::Result<tokio::task::JoinHandle<()>> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let mut hang_up = signal(SignalKind::hangup())?;
+    Ok(tokio::spawn(async move {
+        for token in [shutdown.stop, shutdown.now] {
+            tokio::select! {
+                _ = interrupt.recv() => {}
+                _ = terminate.recv() => {}
+                _ = hang_up.recv() => {}
+            }
+            token.cancel();
+        }
+    }))
+}
+
+/// Each client and each running program takes descriptors; many systems start a service with 1024 and allow far more.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::warn!("could not raise the limit of open descriptors: {error}");
+    }
+}
