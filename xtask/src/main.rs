@@ -1,11 +1,13 @@
 //! The project's own commands.
 //!
 //! `cargo xtask ci` installs what tests need and runs every check; `bench` measures; `lock` makes the locks of the
-//! default environment anew; `syscalls` writes docs/syscalls.md from the table.
+//! default environment anew; `syscalls` and `configuration` write docs/syscalls.md and docs/configuration.md from their
+//! tables.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line without a library")]
 
 mod bench;
 mod ci;
+mod configuration;
 mod lock;
 mod syscalls;
 
@@ -18,7 +20,8 @@ fn main() -> ExitCode {
         Some("bench") => bench::run(),
         Some("lock") => lock::run(),
         Some("syscalls") => syscalls::write(),
-        _ => Err(anyhow::anyhow!("name a command: ci, bench, lock or syscalls")),
+        Some("configuration") => configuration::write(),
+        _ => Err(anyhow::anyhow!("name a command: ci, bench, lock, syscalls or configuration")),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, process::Command};
 
 use serde_json::Value;
 
-use crate::syscalls;
+use crate::{configuration, syscalls};
 
 /// Which of our crates may use which; arrows point down only.
 const ARROWS: [(&str, &[&str]); 6] = [
@@ -16,7 +16,7 @@ const ARROWS: [(&str, &[&str]); 6] = [
         "aevatar-sandbox",
         &["aevatar-sandbox-contract", "aevatar-sandbox-jail", "aevatar-sandbox-local", "aevatar-sandbox-python"],
     ),
-    ("xtask", &["aevatar-sandbox-jail"]),
+    ("xtask", &["aevatar-sandbox", "aevatar-sandbox-jail"]),
 ];
 
 fn root() -> &'static Path {
@@ -70,4 +70,10 @@ fn unsafe_is_only_where_system_calls_are() {
 fn the_page_of_system_calls_is_the_table() {
     let written = fs_err::read_to_string(root().join(syscalls::PAGE)).unwrap();
     assert_eq!(written, syscalls::page(), "run `cargo xtask syscalls`");
+}
+
+#[test]
+fn the_page_of_settings_is_the_table() {
+    let written = fs_err::read_to_string(root().join(configuration::PAGE)).unwrap();
+    assert_eq!(written, configuration::page(), "run `cargo xtask configuration`");
 }

@@ -6,6 +6,8 @@
 //!
 //! [`enter_if_requested`] must come first in `main`: the sandbox engine is this same executable, started again.
 
+pub mod configuration;
+
 use std::{path::PathBuf, sync::Arc};
 
 pub use aevatar_sandbox_contract::*;
