@@ -1,11 +1,13 @@
 //! The project's own commands.
 //!
 //! `cargo xtask ci` installs what tests need and runs every check; `bench` measures; `lock` makes the locks of the
-//! default environment anew; `syscalls` writes docs/syscalls.md and `openapi` writes openapi/aevatar-sandbox.json.
+//! default environment anew; `configuration`, `openapi` and `syscalls` write docs/configuration.md,
+//! openapi/aevatar-sandbox.json and docs/syscalls.md.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line without a library")]
 
 mod bench;
 mod ci;
+mod configuration;
 mod lock;
 mod openapi;
 mod syscalls;
@@ -20,7 +22,8 @@ fn main() -> ExitCode {
         Some("lock") => lock::run(),
         Some("openapi") => openapi::write(),
         Some("syscalls") => syscalls::write(),
-        _ => Err(anyhow::anyhow!("name a command: ci, bench, lock, openapi or syscalls")),
+        Some("configuration") => configuration::write(),
+        _ => Err(anyhow::anyhow!("name a command: ci, bench, lock, configuration, openapi or syscalls")),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, process::Command};
 
 use serde_json::Value;
 
-use crate::{openapi, syscalls};
+use crate::{configuration, openapi, syscalls};
 
 /// Which of our crates may use which; arrows point down only.
 const ARROWS: [(&str, &[&str]); 7] = [
@@ -23,7 +23,7 @@ const ARROWS: [(&str, &[&str]); 7] = [
             "aevatar-sandbox-server",
         ],
     ),
-    ("xtask", &["aevatar-sandbox-jail", "aevatar-sandbox-server"]),
+    ("xtask", &["aevatar-sandbox", "aevatar-sandbox-jail", "aevatar-sandbox-server"]),
 ];
 
 fn root() -> &'static Path {
@@ -83,4 +83,10 @@ fn the_page_of_system_calls_is_the_table() {
 fn the_document_of_the_door_is_made_from_its_routes() {
     let written = fs_err::read_to_string(root().join(openapi::DOCUMENT)).unwrap();
     assert_eq!(written, openapi::document().unwrap(), "run `cargo xtask openapi`");
+}
+
+#[test]
+fn the_page_of_settings_is_the_table() {
+    let written = fs_err::read_to_string(root().join(configuration::PAGE)).unwrap();
+    assert_eq!(written, configuration::page(), "run `cargo xtask configuration`");
 }

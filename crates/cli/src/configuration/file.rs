@@ -5,7 +5,6 @@ use std::{
     path::Path,
 };
 
-use fs_err as fs;
 use jsonc_parser::{
     CollectOptions, ParseOptions, ParseStringErrorKind,
     ast::{Object, ObjectProp, StringLit, Value},
@@ -18,6 +17,7 @@ use super::{
     SECTION,
     problem::{ConfigurationProblem, Origin},
     resolve::{Given, Raw, is_nearly_the_section},
+    value,
 };
 
 /// Comments and trailing commas, as .NET; none of the parser's other liberties.
@@ -42,18 +42,11 @@ pub(super) fn read(path: &Path, optional: bool) -> Result<Option<String>, Config
     const MOST: u64 = 1 << 20;
     let refuse = |what: &str| Err(ConfigurationProblem::of_file(path, None, what));
     let mut bytes = Vec::new();
-    // The size is not asked for beforehand: a pipe has none.
-    match fs::File::open(path).and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes)) {
+    // The size is not asked for beforehand: a pipe has none. Not fs_err: the message names the path already.
+    match std::fs::File::open(path).and_then(|file| file.take(MOST + 1).read_to_end(&mut bytes)) {
         Ok(_) => {}
         Err(error) if optional && error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            // What fs_err adds, the path, is in the message already.
-            let cause = error
-                .get_ref()
-                .and_then(std::error::Error::source)
-                .map_or_else(|| error.to_string(), ToString::to_string);
-            return refuse(&format!("cannot be read: {cause}; check the path and who may read it"));
-        }
+        Err(error) => return refuse(&format!("cannot be read: {error}; check the path and who may read it")),
     }
     if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > MOST {
         return refuse("is larger than 1 MiB: no configuration is; check the path");
@@ -127,7 +120,10 @@ impl Reader<'_> {
                 self.problems.push(ConfigurationProblem::of_file(
                     self.path,
                     Some(self.line(property.start())),
-                    &format!("has a section `{section}`, which nobody reads: did you mean `{SECTION}`?"),
+                    &format!(
+                        "has a section `{}`, which nobody reads: did you mean `{SECTION}`?",
+                        value::shown(section)
+                    ),
                 ));
             } else if section.eq_ignore_ascii_case(SECTION) {
                 self.section(below, property);
@@ -144,9 +140,12 @@ impl Reader<'_> {
             }
             Value::NullKeyword(_) if below.is_empty() => {}
             other if below.is_empty() => {
-                let origin = Origin::line(self.path, self.line(property.start()));
-                let what = format!("is {}: expected an object, as in `{{ \"DefaultTimeout\": 30 }}`", noun(other));
-                self.problems.push(ConfigurationProblem::of_setting("", &origin, &what));
+                let what = format!(
+                    "has a section `{SECTION}` that is {}: expected an object, as in `{{ \"DefaultTimeout\": 30 }}`",
+                    noun(other)
+                );
+                let line = self.line(property.start());
+                self.problems.push(ConfigurationProblem::of_file(self.path, Some(line), &what));
             }
             value => self.value(below.to_owned(), property.start(), value),
         }

@@ -140,7 +140,7 @@ pub struct ConfigurationSources {
     pub file: Option<PathBuf>,
     /// Whether `file` may be missing, as when nobody named it.
     pub file_is_optional: bool,
-    /// Environment variables, all of them: `std::env::vars_os().collect()`. Others than `PythonSandbox__…` are ignored.
+    /// Environment variables, all of them: `std::env::vars_os().collect()`. What is not `PythonSandbox__…` is ignored.
     pub environment: Vec<(OsString, OsString)>,
     /// What the caller sets itself, as from flags.
     pub overrides: Vec<ConfigurationOverride>,

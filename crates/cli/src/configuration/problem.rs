@@ -37,10 +37,9 @@ impl Origin {
         Self::File { path: path.to_owned(), line: Some(line) }
     }
 
-    /// A setting below the section, or the section itself when `key` is empty, and where it was set.
+    /// A setting by its key below the section, and where it was set.
     pub(super) fn describe(&self, key: &str) -> String {
-        let key = value::shown(key);
-        let full = if key.is_empty() { SECTION.to_owned() } else { format!("{SECTION}:{key}") };
+        let full = format!("{SECTION}:{}", value::shown(key));
         match self {
             Self::Default => format!("{full} (default)"),
             Self::File { path, line } => format!("{full} in {}", place(path, *line)),

@@ -113,6 +113,7 @@ impl Setting {
     pub fn default_text(&self) -> String {
         match self.default {
             DefaultValue::Text(text) => format!("`{text}`"),
+            DefaultValue::List([]) => "none".to_owned(),
             DefaultValue::List(entries) => {
                 entries.iter().map(|entry| format!("`{entry}`")).collect::<Vec<_>>().join(", ")
             }
@@ -127,7 +128,10 @@ impl Setting {
             Kind::Path(_) => "a path; empty for none".to_owned(),
             Kind::Address(_) => "an IP address, as in `127.0.0.1`, `0.0.0.0` or `::1`".to_owned(),
             Kind::Switch(_) => "`true` or `false`".to_owned(),
-            Kind::Word(words) => words.iter().map(|(word, _)| format!("`{word}`")).collect::<Vec<_>>().join(" or "),
+            Kind::Word(words) => {
+                let words: Vec<String> = words.iter().map(|(word, _)| format!("`{word}`")).collect();
+                format!("one of {}", words.join(", "))
+            }
             Kind::Whole { least, most, .. } => format!("a whole number from {least} to {most}"),
             Kind::Seconds { zero, most, .. } => {
                 let least = if *zero { "from 0 to" } else { "above 0 and at most" };

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::{
     resolve::{File, resolve},
-    settings::{DefaultValue, Kind},
+    settings::{DefaultValue, Entry, Kind},
     *,
 };
 
@@ -168,7 +168,7 @@ fn a_file_sets_everything() {
 
 #[test]
 fn a_file_may_be_as_dotnet_accepts_it() {
-    let text = "\u{feff}// a comment\r\n{\n  /* another */ \"Logging\": { \"LogLevel\": { \"Default\": \"Debug\" } },\n  \
+    let text = "\u{feff}// a comment\r\n{\n  /* another */ \"Logging\": { \"LogLevel\": { \"A\": \"Debug\" } },\n  \
                 \"AllowedHosts\": \"*\", \"ConnectionStrings\": null, \"Kestrel\": [1, {}],\n  \
                 \"pythonsandbox\": { \"DEFAULTTIMEOUT\": \"20\", \"defaultresources:cpulimit\": 2, },\n  \
                 \"PythonSandbox:DefaultResources\": { \"memoryLimit\": \"1Gi\" },\n  \
@@ -272,6 +272,31 @@ fn what_is_wrong_with_a_value() {
         values.iter().map(move |value| format!("\"{name}\": {value}"))
     });
     insta::assert_snapshot!(self::told(told, |line| from_section(&line)));
+}
+
+#[test]
+fn entries_of_lists_are_what_they_say() {
+    for (of, right, wrong) in [
+        (
+            Entry::Host,
+            &["*", "a", "a-b.example.com", "10.0.0.1", "::1", "[::1]"][..],
+            &["", "a:80", "http://a", "*.a", "a..b", "a b", "[a]", "b\u{fc}cher.de"][..],
+        ),
+        (
+            Entry::Module,
+            &["numpy", "_a.b2", "\u{e9}t\u{e9}"],
+            &["*", "", "a.", ".a", "a..b", "2a", "a-b", "a b", "a\n"],
+        ),
+        (Entry::ModuleOrStar, &["*", "numpy"], &["a.*", "**"]),
+        (Entry::Key, &["0123456789abcdef"], &["0123456789abcde", "0123456789abcdef ", "0123456789abcd\u{e9}"]),
+    ] {
+        for text in right {
+            assert_eq!(value::entry(of, text).unwrap(), *text);
+        }
+        for text in wrong {
+            assert!(value::entry(of, text).is_err(), "{of:?} {text:?}");
+        }
+    }
 }
 
 #[test]
