@@ -54,3 +54,41 @@ pub(crate) fn answer(result: &SandboxExecutionResult) -> Compiled {
     }
     report::parse(result.stdout.as_bytes()).map_or(Compiled::Unknown, Compiled::Rejected)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write as _,
+        process::{Command, Stdio},
+    };
+
+    use super::*;
+
+    /// What the program that asks prints of `code`, run by this host's own Python.
+    fn asked(code: &[u8]) -> String {
+        let mut asking = Command::new("python3")
+            .args(["-I", "-c", PROGRAM])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        asking.stdin.take().unwrap().write_all(code).unwrap();
+        String::from_utf8(asking.wait_with_output().unwrap().stdout).unwrap()
+    }
+
+    #[test]
+    fn an_answer_has_cpythons_words() {
+        assert_eq!(asked(b"print(1)"), "{}");
+        let error = report::parse(asked(b"x = 1\nprint(").as_bytes()).unwrap();
+        assert_eq!((error.name.as_str(), error.value.as_str()), ("SyntaxError", "'(' was never closed"));
+        assert_eq!((error.line, error.column), (Some(2), Some(6)));
+        assert_eq!(
+            error.traceback,
+            "  File \"/work/main.py\", line 2\n    print(\n         ^\nSyntaxError: '(' was never closed\n"
+        );
+        let broken = report::parse(asked(b"\xff").as_bytes()).unwrap();
+        assert_eq!(broken.name, "SyntaxError");
+        let deep = report::parse(asked("-".repeat(200_000).as_bytes()).as_bytes()).unwrap();
+        assert!(["SyntaxError", "MemoryError", "RecursionError"].contains(&deep.name.as_str()), "{deep:?}");
+    }
+}

@@ -64,3 +64,90 @@ pub(crate) fn hints(result: &SandboxExecutionResult, imports: &[ModuleImport]) -
 fn top_level(module: &str) -> &str {
     module.split('.').next().unwrap_or(module)
 }
+
+#[cfg(test)]
+mod tests {
+    use aevatar_sandbox_contract::{
+        DEFAULT_LIMITS, ExecutionId, ExecutionStatus, PythonError, ResourceUsage, Termination, Truncated,
+    };
+
+    use super::*;
+
+    fn result(reason: TerminationReason, error: Option<(&str, &str)>, stdout: &str) -> SandboxExecutionResult {
+        let now = jiff::Timestamp::UNIX_EPOCH;
+        SandboxExecutionResult {
+            execution_id: ExecutionId::generate(),
+            status: ExecutionStatus::Failed,
+            is_completed: true,
+            exit_code: Some(1),
+            stdout: stdout.to_owned(),
+            stderr: String::new(),
+            truncated: Truncated::default(),
+            error: error.map(|(name, value)| PythonError {
+                name: name.to_owned(),
+                value: value.to_owned(),
+                traceback: String::new(),
+                line: None,
+                column: None,
+                errno: None,
+            }),
+            termination: Termination { reason, message: String::new(), limit: None, peak: None },
+            hints: Vec::new(),
+            warnings: Vec::new(),
+            usage: ResourceUsage::default(),
+            limits: DEFAULT_LIMITS,
+            isolation: None,
+            environment: String::new(),
+            queued_at: now,
+            started_at: None,
+            finished_at: now,
+        }
+    }
+
+    fn told(result: &SandboxExecutionResult, imports: &[&str]) -> Vec<String> {
+        let import = |module: &&str| ModuleImport { module: (*module).to_owned(), line: 1, column: 1 };
+        hints(result, &imports.iter().map(import).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_program_that_wants_the_network_is_told_that_there_is_none() {
+        let no_name = "Failed to resolve 'example.com' ([Errno -2] Name or service not known)";
+        let uncaught = result(TerminationReason::Exception, Some(("ConnectionError", no_name)), "");
+        let printed = result(TerminationReason::Exited, None, no_name);
+        for seen in [&uncaught, &printed] {
+            assert!(told(seen, &["requests"])[0].starts_with("this sandbox has no network"));
+            assert!(told(seen, &["urllib.request"])[0].starts_with("this sandbox has no network"));
+            assert_eq!(told(seen, &["math"]), Vec::<String>::new(), "a program that only prints such words");
+        }
+        assert_eq!(told(&result(TerminationReason::Exited, None, "fine"), &["requests"]), Vec::<String>::new());
+    }
+
+    #[test]
+    fn each_limit_names_what_to_ask_for() {
+        for (reason, word) in [
+            (TerminationReason::OutOfMemory, "`memoryLimit` than 512Mi"),
+            (TerminationReason::WallTimeLimit, "`timeout` was 30 s"),
+            (TerminationReason::CpuTimeLimit, "`cpuLimit` 1"),
+            (TerminationReason::DiskLimit, "`diskLimit` than 1Gi"),
+            (TerminationReason::ProcessLimit, "than 64"),
+            (TerminationReason::OutputLimit, "print less"),
+        ] {
+            let hints = told(&result(reason, None, ""), &[]);
+            assert!(hints.len() == 1 && hints[0].contains(word), "{reason:?}: {hints:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_sandbox_lacks_is_named() {
+        for (name, value, word) in [
+            ("FileNotFoundError", "[Errno 2] No such file or directory: '/bin/sh'", "no shell"),
+            ("EOFError", "EOF when reading a line", "`stdin`"),
+            ("ModuleNotFoundError", "No module named 'torch'", "nothing can be installed"),
+        ] {
+            let hints = told(&result(TerminationReason::Exception, Some((name, value)), ""), &[]);
+            assert!(hints.len() == 1 && hints[0].contains(word), "{name}: {hints:?}");
+        }
+        let plain = result(TerminationReason::Exception, Some(("ValueError", "no")), "");
+        assert_eq!(told(&plain, &[]), Vec::<String>::new());
+    }
+}
