@@ -9,12 +9,14 @@ MAX_TEXT = 20_000
 
 
 def describe(kind, value, trace):
-    line = None
+    line = column = None
     if isinstance(value, SyntaxError) and value.filename == PROGRAM:
-        line = value.lineno
+        line = _number(value.lineno)
+        column = _number(value.offset)
     for frame, number in traceback.walk_tb(trace):
         if frame.f_code.co_filename == PROGRAM:
-            line = number
+            # Of code that the program compiled, where it did so.
+            line, column = number, None
     try:
         words = str(value)
     except Exception:
@@ -24,9 +26,15 @@ def describe(kind, value, trace):
         "value": _shorten(words),
         "traceback": _shorten("".join(traceback.format_exception(kind, value, trace))),
         "line": line,
+        "column": column,
         "errno": value.errno if isinstance(value, OSError) else None,
     }
     return json.dumps(report, default=str).encode("ascii")
+
+
+def _number(value):
+    """What is no position is none: CPython says 0 or -1 where it knows no column."""
+    return value if type(value) is int and 0 < value < 1 << 31 else None
 
 
 def _shorten(text):

@@ -1,4 +1,4 @@
-//! The backend: engines by environment, cgroups, disks, and the launch of one sandbox.
+//! The backend: engines by environment and import policy, cgroups, disks, and the launch of one sandbox.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -9,7 +9,7 @@ use std::{
 };
 
 use aevatar_sandbox_contract::{
-    DEFAULT_LIMITS, ErrorCode, ExecutionPlan, IsolationReport, IsolationTier, PythonEnvironment, RunningSandbox,
+    DEFAULT_LIMITS, ErrorCode, ExecutionPlan, ImportPolicy, IsolationReport, IsolationTier, RunningSandbox,
     SandboxBackend, SandboxError,
 };
 use aevatar_sandbox_jail::{
@@ -41,11 +41,14 @@ pub struct LocalBackendOptions {
 
 /// Sandboxes of this host's own kernel.
 ///
-/// One engine per Python environment; it ends, with every sandbox in it, when this is dropped or the process dies.
+/// One engine per Python environment and import policy; it ends, with every sandbox in it, when this is dropped or the process dies.
 #[derive(Debug)]
 pub struct LocalBackend(Arc<Host>);
 
-/// The engine of one environment, once it runs. Its own lock is held while it starts.
+/// What an engine's root is made from: the key of the environment, and the policy.
+type EngineKey = (String, Option<Arc<ImportPolicy>>);
+
+/// One engine, once it runs. Its own lock is held while it starts.
 type EngineSlot = Arc<Mutex<Option<Arc<Engine>>>>;
 
 #[derive(Debug)]
@@ -55,7 +58,7 @@ struct Host {
     disks: Result<DiskImages, String>,
     uids: Arc<UidSlots>,
     /// Before `cgroups`, so that they are dropped, and every process is dead, when those are removed.
-    engines: Mutex<HashMap<String, EngineSlot>>,
+    engines: Mutex<HashMap<EngineKey, EngineSlot>>,
     cgroups: Result<CgroupInstance, CgroupError>,
     /// For the first engine: it starts up while the rest of the host and the environment are looked at.
     spare_keeper: Mutex<Option<Keeper>>,
@@ -196,7 +199,7 @@ impl Host {
         // What starts an engine and what makes a disk and cgroups wait for the kernel at different places.
         let (engine, resources) = std::thread::scope(|scope| {
             let resources = scope.spawn(|| self.make_resources(execution, &uid));
-            let engine = self.engine(&execution.environment);
+            let engine = self.engine(execution);
             (engine, resources.join())
         });
         let engine = engine?;
@@ -301,15 +304,16 @@ impl Host {
             .map_err(|error| setup::engine_failed(error, self.identity))
     }
 
-    /// The engine of an environment, started on first use and again after its death.
-    fn engine(&self, environment: &PythonEnvironment) -> Result<Arc<Engine>, SandboxError> {
+    /// The engine of an environment and a policy, started on first use and again after its death.
+    fn engine(&self, execution: &ExecutionPlan) -> Result<Arc<Engine>, SandboxError> {
+        let (environment, policy) = (&execution.environment, &execution.import_policy);
         // Two locks: starting one environment's engine must not hold up another's.
-        let slot = Arc::clone(lock(&self.engines).entry(environment.key.clone()).or_default());
+        let slot = Arc::clone(lock(&self.engines).entry((environment.key.clone(), policy.clone())).or_default());
         let mut slot = lock(&slot);
         if let Some(engine) = slot.as_ref().filter(|engine| !engine.has_ended()) {
             return Ok(Arc::clone(engine));
         }
-        let spec = EngineSpec { root: layout::root(environment), identity: self.identity };
+        let spec = EngineSpec { root: layout::root(environment, policy.as_deref())?, identity: self.identity };
         let engine = self.start_engine(&spec)?;
         Ok(Arc::clone(slot.insert(Arc::new(engine))))
     }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use aevatar_sandbox_contract::PythonEnvironment;
+use aevatar_sandbox_contract::{ErrorCode, ImportPolicy, PythonEnvironment, SandboxError};
 use aevatar_sandbox_jail::spec::{MemoryDevice, RootEntry};
 
 /// Where the program's source is, and what `__file__` says.
@@ -16,6 +16,8 @@ pub(crate) const MATPLOTLIB_CONFIGURATION: &str = "/opt/python/share/matplotlibr
 const PREFIX: &str = "/opt/python";
 const RUNTIME: &str = include_str!("../guest/_sandbox_runtime.py");
 const REPORT: &str = include_str!("../guest/_sandbox_report.py");
+const IMPORTS: &str = include_str!("../guest/_sandbox_imports.py");
+const POLICY: &str = include_str!("../guest/_sandbox_policy.py");
 
 const PASSWD: &str = "root:x:0:0:root:/:/sbin/nologin\nsandbox:x:1000:1000:sandbox:/tmp:/sbin/nologin\n";
 const GROUP: &str = "root:x:0:\nsandbox:x:1000:\n";
@@ -26,7 +28,13 @@ const NSSWITCH: &str = "passwd: files\ngroup: files\nhosts: files\n";
 ///
 /// The interpreter keeps its path on the host, because some builds carry it in their binaries. Around it stands a
 /// virtual environment at `/opt/python`, which is what `sys.prefix` and `sys.executable` name.
-pub(crate) fn root(environment: &PythonEnvironment) -> Vec<RootEntry> {
+///
+/// # Errors
+/// The import policy has an entry that is no name of a module.
+pub(crate) fn root(
+    environment: &PythonEnvironment,
+    import_policy: Option<&ImportPolicy>,
+) -> Result<Vec<RootEntry>, SandboxError> {
     let mut entries = vec![
         file("/etc/passwd", PASSWD),
         file("/etc/group", GROUP),
@@ -47,12 +55,15 @@ pub(crate) fn root(environment: &PythonEnvironment) -> Vec<RootEntry> {
         entries.push(bind("/etc/ld.so.cache", "/etc/ld.so.cache"));
     }
     entries.extend(environment.data.iter().chain(&environment.fonts).map(|path| bind(path, path)));
-    entries.extend(python(environment));
-    entries
+    entries.extend(python(environment, import_policy)?);
+    Ok(entries)
 }
 
 /// The virtual environment.
-fn python(environment: &PythonEnvironment) -> Vec<RootEntry> {
+fn python(
+    environment: &PythonEnvironment,
+    import_policy: Option<&ImportPolicy>,
+) -> Result<Vec<RootEntry>, SandboxError> {
     let version = environment.python;
     let minor = format!("python{}.{}", version.major, version.minor);
     let home = environment.interpreter.parent().unwrap_or(Path::new("/")).display();
@@ -63,15 +74,44 @@ fn python(environment: &PythonEnvironment) -> Vec<RootEntry> {
             Path::new(PREFIX).join("pyvenv.cfg"),
             format!("home = {home}\ninclude-system-site-packages = false\nversion = {version}\n"),
         ),
-        file(site.join("sandbox.pth"), "import _sandbox_runtime\n"),
+        file(
+            site.join("sandbox.pth"),
+            format!("import _sandbox_runtime\n{}", import_policy.map_or("", |_| "import _sandbox_imports\n")),
+        ),
         file(site.join("_sandbox_runtime.py"), RUNTIME),
         file(site.join("_sandbox_report.py"), REPORT),
         bind(&environment.packages, Path::new(PREFIX).join("packages")),
         file(MATPLOTLIB_CONFIGURATION, matplotlib_configuration(&environment.font_fallbacks)),
     ];
+    if let Some(policy) = import_policy {
+        entries.extend([
+            file(site.join("_sandbox_imports.py"), IMPORTS),
+            file(site.join("_sandbox_policy.py"), POLICY),
+            file(site.join("_sandbox_imports.txt"), policy_file(policy)?),
+        ]);
+    }
     entries.extend(["python", "python3", minor.as_str()].map(|name| symlink(bin.join(name), &environment.interpreter)));
     entries.extend(environment.font_list.iter().map(|(name, source)| bind(source, font_list(name))));
-    entries
+    Ok(entries)
+}
+
+/// The policy, one entry a line.
+fn policy_file(policy: &ImportPolicy) -> Result<String, SandboxError> {
+    let mut lines = String::new();
+    for (kind, entries) in [("allow", &policy.allowed), ("block", &policy.blocked)] {
+        for entry in entries {
+            // White space would make another entry of it, or none, and the policy another one.
+            if entry.is_empty() || entry.chars().any(|letter| letter.is_whitespace() || letter.is_control()) {
+                return Err(SandboxError::new(
+                    ErrorCode::InvalidRequest,
+                    format!("the import policy has the entry {entry:?}, which is no name of a module"),
+                )
+                .with_hint("name modules as an import statement does: `numpy`, `os.path`"));
+            }
+            lines.extend([kind, " ", entry, "\n"]);
+        }
+    }
+    Ok(lines)
 }
 
 /// Where matplotlib's font list is in the root.

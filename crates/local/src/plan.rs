@@ -168,7 +168,10 @@ fn environment_variables(execution: &ExecutionPlan, limits: &ResourceLimits) -> 
 mod tests {
     use std::{path::PathBuf, time::Duration};
 
-    use aevatar_sandbox_contract::{ByteQuantity, DEFAULT_LIMITS, ExecutionId, PythonEnvironment, PythonVersion};
+    use aevatar_sandbox_contract::{
+        ByteQuantity, DEFAULT_LIMITS, ExecutionId, ImportPolicy, PythonEnvironment, PythonVersion,
+    };
+    use aevatar_sandbox_jail::spec::RootEntry;
 
     use super::*;
     use crate::layout::root;
@@ -213,16 +216,47 @@ mod tests {
 
     #[test]
     fn root_of_an_environment() {
-        let shown: Vec<String> = root(&environment())
-            .iter()
-            .map(|entry| match entry {
-                aevatar_sandbox_jail::spec::RootEntry::File(path, content) => {
-                    format!("{} ({} bytes)", path.display(), content.len().min(1))
-                }
-                other => format!("{other:?}"),
-            })
-            .collect();
-        insta::assert_snapshot!(shown.join("\n"));
+        insta::assert_snapshot!(shown(&root(&environment(), None).unwrap()).join("\n"));
+    }
+
+    fn shown(entries: &[RootEntry]) -> Vec<String> {
+        let show = |entry: &RootEntry| match entry {
+            RootEntry::File(path, content) => format!("{} ({} bytes)", path.display(), content.len().min(1)),
+            other => format!("{other:?}"),
+        };
+        entries.iter().map(show).collect()
+    }
+
+    fn content(entries: &[RootEntry], name: &str) -> String {
+        let found = entries.iter().find_map(|entry| match entry {
+            RootEntry::File(path, content) if path.ends_with(name) => Some(content.clone()),
+            _ => None,
+        });
+        String::from_utf8(found.unwrap()).unwrap()
+    }
+
+    #[test]
+    fn a_policy_adds_its_files_to_the_root() {
+        let policy = ImportPolicy {
+            allowed: vec!["numpy".to_owned(), "*".to_owned()],
+            blocked: vec!["ctypes".to_owned(), "os.path".to_owned()],
+        };
+        let (with, without) = (root(&environment(), Some(&policy)).unwrap(), root(&environment(), None).unwrap());
+        let without_policy = shown(&without);
+        let added: Vec<String> = shown(&with).into_iter().filter(|entry| !without_policy.contains(entry)).collect();
+        let files = ["sandbox.pth", "_sandbox_imports.txt"].map(|name| content(&with, name));
+        insta::assert_snapshot!(added.into_iter().chain(files).collect::<Vec<_>>().join("\n"));
+        assert_eq!(content(&without, "sandbox.pth"), "import _sandbox_runtime\n");
+    }
+
+    #[test]
+    fn an_entry_that_is_no_name_of_a_module_is_refused() {
+        for entry in ["", "a\nallow b", "a b", " a", "a\u{2028}", "a\r", "a\0"] {
+            for (allowed, blocked) in [(vec![entry.to_owned()], Vec::new()), (Vec::new(), vec![entry.to_owned()])] {
+                let error = root(&environment(), Some(&ImportPolicy { allowed, blocked })).unwrap_err();
+                assert_eq!(error.code, ErrorCode::InvalidRequest, "{entry:?}");
+            }
+        }
     }
 
     #[test]
@@ -264,8 +298,9 @@ mod tests {
 
     #[test]
     fn every_target_is_below_the_root_and_comes_after_its_parents() {
+        let policy = ImportPolicy::default();
         let targets: Vec<PathBuf> =
-            root(&environment()).iter().map(aevatar_sandbox_jail::spec::RootEntry::target).collect();
+            root(&environment(), Some(&policy)).unwrap().iter().map(RootEntry::target).collect();
         for (index, target) in targets.iter().enumerate() {
             assert!(target.is_absolute() && !target.components().any(|part| part.as_os_str() == ".."), "{target:?}");
             assert!(
