@@ -3,10 +3,14 @@
 import json, sys, traceback
 
 LONGEST = 20_000
+PROGRAM = "/work/main.py"
 source = sys.stdin.buffer.read()
+# In its own place: for some errors, CPython reads the line that it shows from the file.
+with open(PROGRAM, "wb") as file:
+    file.write(source)
 answer = {}
 try:
-    compile(source, "/work/main.py", "exec", dont_inherit=True)
+    compile(source, PROGRAM, "exec", dont_inherit=True)
 except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError) as error:
     answer = {
         "name": type(error).__name__,

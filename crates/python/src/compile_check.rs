@@ -66,14 +66,16 @@ mod tests {
 
     /// What the program that asks prints of `code`, run by this host's own Python.
     fn asked(code: &[u8]) -> String {
-        let mut asking = Command::new("python3")
-            .args(["-I", "-c", PROGRAM])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("main.py");
+        // As in a sandbox, the one who asks and what it asks for are the same file.
+        let program = PROGRAM.replace("/work/main.py", file.to_str().unwrap());
+        fs_err::write(&file, &program).unwrap();
+        let mut asking =
+            Command::new("python3").arg("-I").arg(&file).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         asking.stdin.take().unwrap().write_all(code).unwrap();
-        String::from_utf8(asking.wait_with_output().unwrap().stdout).unwrap()
+        let answer = String::from_utf8(asking.wait_with_output().unwrap().stdout).unwrap();
+        answer.replace(file.to_str().unwrap(), "/work/main.py")
     }
 
     #[test]
@@ -86,6 +88,9 @@ mod tests {
             error.traceback,
             "  File \"/work/main.py\", line 2\n    print(\n         ^\nSyntaxError: '(' was never closed\n"
         );
+        // This one has its line from the file.
+        let open = report::parse(asked(b"x = (").as_bytes()).unwrap();
+        assert!(open.traceback.contains("\n    x = (\n        ^\n"), "{open:?}");
         let broken = report::parse(asked(b"\xff").as_bytes()).unwrap();
         assert_eq!(broken.name, "SyntaxError");
         let deep = report::parse(asked("-".repeat(200_000).as_bytes()).as_bytes()).unwrap();
