@@ -22,7 +22,7 @@ impl ExecutionId {
 
 impl fmt::Display for ExecutionId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.simple().fmt(formatter)
+        self.0.fmt(formatter)
     }
 }
 
