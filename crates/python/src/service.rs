@@ -8,7 +8,7 @@ use aevatar_sandbox_contract::{
     SandboxError, SandboxExecutionRequest, SandboxExecutionResult, Termination, TerminationReason, Truncated,
     ValidationReport,
 };
-use tokio::{io::AsyncWriteExt, time::Instant};
+use tokio::{io::AsyncWriteExt, sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -53,7 +53,11 @@ impl Default for ServiceOptions {
 /// How many programs a service runs at the same time unless told otherwise: sixteen for each CPU. Most programs wait
 /// or are short; the limits of each keep the others running.
 pub fn default_concurrency() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get) * 16
+    cpus() * 16
+}
+
+fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// Runs untrusted Python.
@@ -63,6 +67,8 @@ pub struct PythonSandboxService {
     environments: Arc<PythonEnvironmentManager>,
     progress: Arc<dyn PrepareProgress + Send + Sync>,
     validator: PythonCodeValidator,
+    /// As many programs are read at the same time as there are CPUs; a hostile one takes tenths of a second.
+    readers: Arc<Semaphore>,
     admission: Admission,
     options: Arc<ServiceOptions>,
     stopping: CancellationToken,
@@ -86,6 +92,7 @@ impl PythonSandboxService {
             environments: Arc::new(environments),
             progress: Arc::new(NoProgress),
             validator: PythonCodeValidator::new(options.validator.clone()),
+            readers: Arc::new(Semaphore::new(cpus())),
             admission: Admission::new(options.max_concurrent_executions),
             options: Arc::new(options),
             stopping: CancellationToken::new(),
@@ -193,7 +200,13 @@ impl PythonSandboxService {
         imports: Option<Arc<ImportPolicy>>,
     ) -> Result<ValidationReport, SandboxError> {
         let (validator, code, python) = (self.validator.clone(), code.to_vec(), environment.python);
-        let reading = tokio::task::spawn_blocking(move || validator.validate(&code, python, imports.as_deref()));
+        // It is never closed.
+        let turn = Arc::clone(&self.readers).acquire_owned().await.ok();
+        let reading = tokio::task::spawn_blocking(move || {
+            let report = validator.validate(&code, python, imports.as_deref());
+            drop(turn);
+            report
+        });
         reading.await.map_err(|error| {
             SandboxError::new(ErrorCode::SandboxFailure, "the validation of the program was broken off")
                 .with_source(error)
