@@ -1,6 +1,7 @@
 //! The project's own commands.
 //!
-//! `cargo xtask ci` installs what tests need and runs every check; `bench` measures; `lock` makes the locks of the
+//! `cargo xtask ci` installs what tests need and runs every check; `bench` measures the cold path, and
+//! `bench validator` the validator; `lock` makes the locks of the
 //! default environment anew; `syscalls` writes docs/syscalls.md from the table.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line without a library")]
 
@@ -8,6 +9,7 @@ mod bench;
 mod ci;
 mod lock;
 mod syscalls;
+mod validator;
 
 use std::process::ExitCode;
 
@@ -15,7 +17,11 @@ fn main() -> ExitCode {
     let verb = std::env::args().nth(1);
     let outcome = match verb.as_deref() {
         Some("ci") => ci::run(),
-        Some("bench") => bench::run(),
+        Some("bench") => match std::env::args().nth(2).as_deref() {
+            None => bench::run(),
+            Some("validator") => validator::run(),
+            Some(_) => Err(anyhow::anyhow!("name a part of bench: validator, or nothing")),
+        },
         Some("lock") => lock::run(),
         Some("syscalls") => syscalls::write(),
         _ => Err(anyhow::anyhow!("name a command: ci, bench, lock or syscalls")),

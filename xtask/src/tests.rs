@@ -16,7 +16,7 @@ const ARROWS: [(&str, &[&str]); 6] = [
         "aevatar-sandbox",
         &["aevatar-sandbox-contract", "aevatar-sandbox-jail", "aevatar-sandbox-local", "aevatar-sandbox-python"],
     ),
-    ("xtask", &["aevatar-sandbox-jail"]),
+    ("xtask", &["aevatar-sandbox-contract", "aevatar-sandbox-jail", "aevatar-sandbox-python"]),
 ];
 
 fn root() -> &'static Path {

@@ -2,9 +2,9 @@
 
 mod interpreters;
 
-use std::{path::Path, thread};
+use std::{collections::BTreeSet, path::Path, thread};
 
-use aevatar_sandbox_contract::{PythonError, PythonVersion};
+use aevatar_sandbox_contract::{ImportPolicy, PythonError, PythonVersion};
 use aevatar_sandbox_python::{DangerousConstructs, PythonCodeValidator, ValidatorOptions};
 use serde_json::{Value, json};
 
@@ -85,16 +85,32 @@ fn the_corpus_is_judged_as_cpython_judges_it() {
             different.len(),
             pairs.len(),
         );
-        for (ours, theirs) in pairs.iter().filter(|(ours, theirs)| ours.line != theirs.line || ours.name != theirs.name)
-        {
-            println!(
-                "  here {} {:?} {}; CPython {} {:?} {}",
-                ours.name, ours.line, ours.value, theirs.name, theirs.line, theirs.message
-            );
-        }
         failures.extend(different.into_iter().map(|difference| format!("3.{minor}: {difference}")));
+        // Measured: 99.3 % and 99.7 %.
+        assert!(same_line * 100 >= pairs.len() * 98, "lines are the same");
+        assert!(same_name * 100 >= pairs.len() * 98, "exceptions are the same");
+        assert!(refused > 300 && programs.len() - refused > 300, "the corpus has enough of both");
     }
     assert!(failures.is_empty(), "{} differences:\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn the_standard_library_has_the_modules_that_python_names() {
+    const LIST: &str = "import json, sys; print(json.dumps(sorted(sys.stdlib_module_names)))";
+    let interpreters = interpreters();
+    let names = |interpreter: &Interpreter| -> BTreeSet<String> {
+        serde_json::from_str(&interpreter.run(LIST, &Value::Null)).unwrap()
+    };
+    let every: BTreeSet<String> = interpreters.values().flat_map(names).collect();
+    let validator = PythonCodeValidator::default();
+    for (minor, interpreter) in &interpreters {
+        let known = names(interpreter);
+        for name in &every {
+            let code = format!("import {name}");
+            let report = validator.validate(code.as_bytes(), interpreter.version, Some(&ImportPolicy::default()));
+            assert_eq!(report.is_valid, known.contains(name), "{name} in 3.{minor}");
+        }
+    }
 }
 
 /// Every Python file below the standard library of an interpreter, without what is installed beside it.
