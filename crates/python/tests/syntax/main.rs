@@ -1,5 +1,11 @@
 //! The validator beside CPython: what one refuses the other must refuse, for every minor version on this host.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "helpers of tests: a broken precondition ends the test, as it does in a test itself"
+)]
+
 mod interpreters;
 
 use std::{collections::BTreeSet, path::Path, thread};
@@ -103,14 +109,20 @@ fn the_standard_library_has_the_modules_that_python_names() {
     };
     let every: BTreeSet<String> = interpreters.values().flat_map(names).collect();
     let validator = PythonCodeValidator::default();
+    let mut different = Vec::new();
     for (minor, interpreter) in &interpreters {
         let known = names(interpreter);
         for name in &every {
             let code = format!("import {name}");
             let report = validator.validate(code.as_bytes(), interpreter.version, Some(&ImportPolicy::default()));
-            assert_eq!(report.is_valid, known.contains(name), "{name} in 3.{minor}");
+            if report.is_valid != known.contains(name) {
+                different.push((*minor, name.as_str()));
+            }
         }
     }
+    // Of Windows: 3.12 has it, and its list of names lacks it.
+    different.retain(|difference| *difference != (12, "_wmi"));
+    assert_eq!(different, []);
 }
 
 /// Every Python file below the standard library of an interpreter, without what is installed beside it.
