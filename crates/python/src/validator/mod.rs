@@ -180,7 +180,8 @@ impl PythonCodeValidator {
         let problem = tree.problem.take();
         let problem = match &scan.refused {
             Some((refused, start)) => {
-                problem.filter(|problem| problem.start < *start).or_else(|| Some(refused.clone()))
+                let earlier = problem.filter(|problem| problem.start < *start && !problem.is_of_an_early_end());
+                earlier.or_else(|| Some(refused.clone()))
             }
             None => problem,
         };

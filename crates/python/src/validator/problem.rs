@@ -35,6 +35,12 @@ impl Problem {
         Self::new(Kind::Syntax, message, start, end)
     }
 
+    /// Whether it says that a statement is not complete, which a text that was cut after a line is bound to be.
+    pub(super) fn is_of_an_early_end(&self) -> bool {
+        const WORDS: [&str; 3] = ["expected an indented block", "expected 'except'", "expected class, function"];
+        WORDS.iter().any(|words| self.message.starts_with(words))
+    }
+
     /// In the form of an uncaught exception.
     pub(super) fn describe(&self, source: &Source) -> PythonError {
         let name = match self.kind {

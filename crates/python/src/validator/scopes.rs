@@ -6,9 +6,9 @@
 use std::{cell::RefCell, collections::HashMap};
 
 use ruff_python_ast::{
-    Comprehension, ElifElseClause, ExceptHandler, Expr, ExprContext, Parameters, Pattern, PythonVersion, Stmt,
-    TypeParams,
-    visitor::{Visitor, walk_comprehension, walk_except_handler, walk_expr, walk_pattern, walk_stmt},
+    Comprehension, ConversionFlag, ElifElseClause, ExceptHandler, Expr, ExprContext, InterpolatedStringElement,
+    Parameters, Pattern, PythonVersion, Stmt, TypeParam, TypeParams,
+    visitor::{Visitor, walk_comprehension, walk_except_handler, walk_expr, walk_pattern, walk_stmt, walk_type_param},
 };
 use ruff_python_parser::semantic_errors::{
     LazyImportContext, SemanticSyntaxChecker, SemanticSyntaxContext, SemanticSyntaxError, SemanticSyntaxErrorKind,
@@ -47,6 +47,7 @@ pub(super) fn check(body: &[Stmt], text: &str, version: PythonVersion) -> Option
         semantic: Some(SemanticSyntaxChecker::new()),
         comprehensions: 0,
         functions: 0,
+        specifications: 0,
     };
     checker.visit_body(body);
     checker.leave();
@@ -78,6 +79,8 @@ impl Kind {
 struct Symbol {
     used: bool,
     bound: bool,
+    /// By an import only, after which CPython still lets a name be declared global.
+    imported: bool,
     parameter: bool,
     global: bool,
     nonlocal: bool,
@@ -257,6 +260,8 @@ struct Checker<'a> {
     semantic: Option<SemanticSyntaxChecker>,
     comprehensions: usize,
     functions: usize,
+    /// Format specifications that the walk is in.
+    specifications: usize,
 }
 
 impl<'a> Checker<'a> {
@@ -273,7 +278,7 @@ impl<'a> Checker<'a> {
             if scope.kind == Kind::TypeParameters && symbol.bound {
                 let message = format!("nonlocal binding not allowed for type parameter '{name}'");
                 self.place.refuse(Phase::Bindings, message, range);
-            } else if (is_function && symbol.bound && !symbol.global && !symbol.nonlocal)
+            } else if (is_function && (symbol.bound || symbol.imported) && !symbol.global && !symbol.nonlocal)
                 || (scope.kind == Kind::Class && name == "__class__")
             {
                 // Found.
@@ -293,6 +298,12 @@ impl<'a> Checker<'a> {
     fn bind(&mut self, name: &'a str) {
         if let Some(symbol) = self.symbol(name) {
             symbol.bound = true;
+        }
+    }
+
+    fn import(&mut self, name: &'a str) {
+        if let Some(symbol) = self.symbol(name) {
+            symbol.imported = true;
         }
     }
 
@@ -499,8 +510,8 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// Whether ruff's checks of this statement take no more than their share of time.
-    fn is_affordable(&self, stmt: &Stmt) -> bool {
+    /// Whether ruff's checks are right about this statement, and take no more than their share of time.
+    fn is_for_ruff(&self, stmt: &Stmt) -> bool {
         let parameters = match stmt {
             Stmt::FunctionDef(function) => {
                 if function.is_async && self.functions > MAX_REREAD {
@@ -510,6 +521,10 @@ impl<'a> Checker<'a> {
             }
             Stmt::ClassDef(class) => class.type_params.as_deref(),
             Stmt::TypeAlias(alias) => alias.type_params.as_deref(),
+            // It takes `.__future__` for `__future__`, as CPython does before 3.13.
+            Stmt::ImportFrom(import) if import.level > 0 && self.place.version >= PythonVersion::PY313 => {
+                return import.module.as_deref() != Some("__future__");
+            }
             _ => None,
         };
         parameters.is_none_or(|parameters| parameters.type_params.len() <= MAX_QUADRATIC)
@@ -518,7 +533,7 @@ impl<'a> Checker<'a> {
 
 impl<'a> Visitor<'a> for Checker<'a> {
     fn visit_stmt(&mut self, stmt: &'a Stmt) {
-        if self.is_affordable(stmt)
+        if self.is_for_ruff(stmt)
             && let Some(semantic) = &mut self.semantic
         {
             semantic.visit_stmt(stmt, &self.place);
@@ -533,7 +548,7 @@ impl<'a> Visitor<'a> for Checker<'a> {
                 for alias in &import.names {
                     let whole = alias.name.as_str();
                     let first = whole.split_once('.').map_or(whole, |(first, _)| first);
-                    self.bind(alias.asname.as_ref().map_or(first, |name| name.as_str()));
+                    self.import(alias.asname.as_ref().map_or(first, |name| name.as_str()));
                 }
             }
             Stmt::ImportFrom(import) => {
@@ -541,7 +556,7 @@ impl<'a> Visitor<'a> for Checker<'a> {
                 for alias in &import.names {
                     self.place.annotations |= is_future && alias.name.as_str() == "annotations";
                     if alias.name.as_str() != "*" {
-                        self.bind(alias.asname.as_ref().unwrap_or(&alias.name).as_str());
+                        self.import(alias.asname.as_ref().unwrap_or(&alias.name).as_str());
                     }
                 }
             }
@@ -553,6 +568,9 @@ impl<'a> Visitor<'a> for Checker<'a> {
                         let word = if before.global { "global" } else { "nonlocal" };
                         let message = format!("annotated name '{}' can't be {word}", name.id);
                         self.place.refuse(Phase::Symbols, message, stmt.range);
+                    }
+                    if name.id == "__debug__" {
+                        self.place.refuse(Phase::Compiler, "cannot assign to __debug__", name.range);
                     }
                     if let Some(symbol) = self.symbol(name.id.as_str()) {
                         symbol.annotated |= stmt.simple;
@@ -613,6 +631,45 @@ impl<'a> Visitor<'a> for Checker<'a> {
         walk_except_handler(self, handler);
     }
 
+    fn visit_type_param(&mut self, parameter: &'a TypeParam) {
+        let default = match parameter {
+            TypeParam::TypeVar(parameter) => parameter.default.as_deref(),
+            TypeParam::TypeVarTuple(parameter) => parameter.default.as_deref(),
+            TypeParam::ParamSpec(parameter) => parameter.default.as_deref(),
+        };
+        if let Some(default) = default
+            && self.place.version < PythonVersion::PY313
+        {
+            self.place.refuse(Phase::Parser, "invalid syntax", default.range());
+        }
+        walk_type_param(self, parameter);
+    }
+
+    fn visit_interpolated_string_element(&mut self, element: &'a InterpolatedStringElement) {
+        let InterpolatedStringElement::Interpolation(field) = element else { return };
+        self.no_star(&field.expression);
+        if self.place.version < PythonVersion::PY312 {
+            if self.specifications > 1 {
+                self.place.refuse(Phase::Parser, "f-string: expressions nested too deeply", field.range);
+            }
+            let text = self.place.text.get(..field.range.end().to_usize()).unwrap_or_default();
+            let is_bare = field.format_spec.is_none() && field.conversion != ConversionFlag::None;
+            if is_bare && text.strip_suffix('}').is_some_and(|text| text.ends_with(char::is_whitespace)) {
+                self.place.refuse(Phase::Parser, "f-string: expecting '}'", field.range);
+            }
+        }
+        let specifications = std::mem::take(&mut self.specifications);
+        self.visit_expr(&field.expression);
+        self.specifications = specifications;
+        if let Some(specification) = &field.format_spec {
+            self.specifications += 1;
+            for element in &specification.elements {
+                self.visit_interpolated_string_element(element);
+            }
+            self.specifications -= 1;
+        }
+    }
+
     fn visit_pattern(&mut self, pattern: &'a Pattern) {
         let name = match pattern {
             Pattern::MatchAs(pattern) => pattern.name.as_ref(),
@@ -622,6 +679,12 @@ impl<'a> Visitor<'a> for Checker<'a> {
         };
         if let Some(name) = name {
             self.bind(name.as_str());
+        }
+        if let Pattern::MatchValue(value) = pattern
+            && value.value.is_f_string_expr()
+        {
+            let message = "patterns may only match literals and attribute lookups";
+            self.place.refuse(Phase::Parser, message, value.range);
         }
         walk_pattern(self, pattern);
     }
@@ -676,6 +739,14 @@ impl<'a> Visitor<'a> for Checker<'a> {
                 self.comprehension(Kind::Comprehension, &comp.generators, [comp.key.as_deref(), Some(&comp.value)]);
             }
             Expr::Generator(comp) => self.comprehension(Kind::Generator, &comp.generators, [Some(&comp.elt), None]),
+            Expr::Call(call) => {
+                for keyword in &call.arguments.keywords {
+                    if keyword.arg.as_deref() == Some("__debug__") {
+                        self.place.refuse(Phase::Compiler, "cannot assign to __debug__", keyword.range);
+                    }
+                }
+                walk_expr(self, expr);
+            }
             Expr::Attribute(attribute) => {
                 if attribute.ctx != ExprContext::Load && attribute.attr.as_str() == "__debug__" {
                     self.place.refuse(Phase::Compiler, "cannot assign to __debug__", attribute.range);

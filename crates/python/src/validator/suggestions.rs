@@ -149,12 +149,11 @@ fn distance(one: &str, other: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::DEFAULT_ALLOWED_MODULES, *};
 
     #[test]
     fn hints_name_what_was_meant() {
-        let allowed: Vec<String> =
-            crate::validator::DEFAULT_ALLOWED_MODULES.iter().map(|name| (*name).to_owned()).collect();
+        let allowed: Vec<String> = DEFAULT_ALLOWED_MODULES.iter().map(|name| (*name).to_owned()).collect();
         for (module, expected) in [
             ("nunpy", "did you mean `numpy`?"),
             ("pnadas", "did you mean `pandas`?"),

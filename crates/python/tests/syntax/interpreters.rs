@@ -1,9 +1,9 @@
-//! The CPythons of this host, and what they say of programs.
+//! The interpreters of this host, and what they say of programs.
 
 use std::{
     collections::BTreeMap,
     io::Write,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
@@ -77,7 +77,7 @@ impl Interpreter {
 pub(crate) fn interpreters() -> BTreeMap<u8, Interpreter> {
     let mut found = BTreeMap::new();
     for path in candidates() {
-        if let Some(interpreter) = probe(path) {
+        if let Some(interpreter) = probe(&path) {
             found.entry(interpreter.version.minor).or_insert(interpreter);
         }
     }
@@ -104,9 +104,9 @@ fn candidates() -> Vec<PathBuf> {
 }
 
 /// A shim that cannot start is no interpreter.
-fn probe(path: PathBuf) -> Option<Interpreter> {
+fn probe(path: &Path) -> Option<Interpreter> {
     let program = "import sys; print(*sys.version_info[:3], sys.executable, sep='\\n')";
-    let output = Command::new(&path).args(["-I", "-c", program]).stderr(Stdio::null()).output().ok()?;
+    let output = Command::new(path).args(["-I", "-c", program]).stderr(Stdio::null()).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     let mut lines = text.lines();
     let mut number = || lines.next()?.parse().ok();
