@@ -1,6 +1,10 @@
-"""Decides on imports that `_sandbox_imports.py` has a question about."""
+"""The import policy while a program runs; executed by `_sandbox_imports.py` at the program's first import.
+
+Nothing here is a boundary: a program that wants to gets around it, and then meets the kernel.
+"""
 
 import _frozen_importlib
+import os
 import sys
 
 ALLOWED, BLOCKED, NOT_ALLOWED = range(3)
@@ -27,13 +31,64 @@ def in_standard_library(module):
     return first in sys.stdlib_module_names or first in sys.builtin_module_names or first == "__main__"
 
 
+def install(import_function, harmless, trusted, module_file):
+    """Completes what `_sandbox_imports.py` began; returns the function that it asks."""
+    file = module_file.replace(".py", ".txt")
+    try:
+        policy = Policy(*_read(file), harmless, trusted)
+    except (FileNotFoundError, KeyError, ValueError) as error:
+        # Not an exception, which the program could live on with.
+        os.write(2, f"the sandbox's import policy in {file} cannot be read: {error!r}\n".encode())
+        os._exit(125)
+    gcd_import = _frozen_importlib._gcd_import
+    frame_of, with_traceback = sys._getframe, BaseException.with_traceback
+
+    # What `importlib.import_module` calls.
+    def _gcd_import(name, package=None, level=0):
+        try:
+            if error := policy.refusal(frame_of().f_back, name, {"__package__": package}, None, None, level):
+                raise error
+            return gcd_import(name, package, level)
+        except BaseException as error:
+            with_traceback(error, error.__traceback__.tb_next)
+            raise
+
+    for function in (import_function, _gcd_import):
+        # `warnings` looks for whom to warn, and passes over the frames of files that are named so.
+        function.__code__ = function.__code__.replace(co_filename="<frozen importlib._bootstrap>")
+    # By which pickle finds it.
+    import_function.__module__, import_function.__qualname__ = "builtins", "__import__"
+    _frozen_importlib.__import__, _frozen_importlib._gcd_import = import_function, _gcd_import
+    if "importlib" in sys.modules:
+        sys.modules["importlib"].__import__ = import_function
+    harmless.clear()
+    harmless.update(policy.harmless_names())
+    return policy.refusal
+
+
+def _read(file):
+    entries = {"allow": set(), "block": set()}
+    with open(file, encoding="utf-8") as lines:
+        for line in lines:
+            kind, module = line.split()
+            entries[kind].add(module)
+    return entries["allow"], entries["block"]
+
+
 class Policy:
-    def __init__(self, allowed, blocked, library, harmless):
+    def __init__(self, allowed, blocked, harmless, trusted):
         self.allowed = allowed
         self.blocked = blocked
-        self.library = library
         self.harmless = harmless
+        self.trusted = trusted
         self.folders = [path for path in sys.path if _is_package(path)] or [PACKAGES]
+
+    def harmless_names(self):
+        """Names that everybody may import, with everything below."""
+        names = {*sys.stdlib_module_names, *sys.builtin_module_names, *self.allowed}
+        for module in self.blocked:
+            names.discard(_first(module))
+        return {name for name in names if "." not in name}
 
     def refusal(self, frame, name, globals, locals, fromlist, level):
         """The error that answers this call of `__import__`; nothing when the import may go on."""
@@ -92,7 +147,7 @@ class Policy:
         # Of an import statement; a function that stands in for `__import__` passes them on.
         while importer and globals is not importer.f_globals:
             importer = importer.f_back
-        if importer and importer.f_code.co_filename.startswith((PREFIX, *self.library)):
+        if importer and importer.f_code.co_filename.startswith(self.trusted):
             return False
         frame = importer or frame
         # Of a string, who had it executed; of the standard library, who called it.
@@ -100,7 +155,7 @@ class Policy:
             file = frame.f_code.co_filename
             if file.startswith(PREFIX):
                 return False
-            if not file.startswith(("<", *self.library)):
+            if not file.startswith(("<", *self.trusted)):
                 return True
             frame = frame.f_back
         return True

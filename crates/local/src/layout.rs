@@ -142,3 +142,62 @@ fn symlink(path: impl Into<PathBuf>, destination: impl Into<PathBuf>) -> RootEnt
 fn bind(source: impl Into<PathBuf>, target: impl Into<PathBuf>) -> RootEntry {
     RootEntry::Bind { source: source.into(), target: target.into() }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::Write,
+        process::{Command, Stdio},
+    };
+
+    use aevatar_sandbox_contract::ImportDecision;
+    use proptest::{collection::vec, prelude::*, sample::select};
+
+    use super::*;
+
+    /// Decides on all cases of stdin as the sandbox does.
+    const GUEST: &str = r#"
+import json, sys
+names = {}
+exec(compile(sys.argv[1], "_sandbox_policy.py", "exec"), names)
+words = {names["ALLOWED"]: "Allowed", names["BLOCKED"]: "Blocked", names["NOT_ALLOWED"]: "NotAllowed"}
+cases = json.load(sys.stdin)
+json.dump([words[names["decide"](set(allowed), set(blocked), *rest)] for allowed, blocked, *rest in cases], sys.stdout)
+"#;
+
+    fn decided_by_the_guest(cases: &serde_json::Value) -> Vec<String> {
+        let mut python = Command::new("python3")
+            .args(["-I", "-c", GUEST, POLICY])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        python.stdin.take().unwrap().write_all(cases.to_string().as_bytes()).unwrap();
+        let output = python.wait_with_output().unwrap();
+        assert!(output.status.success());
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    /// Few parts, so that entries and modules meet; some that only look alike, and some that are none.
+    fn module() -> impl Strategy<Value = String> {
+        vec(select(vec!["a", "b", "ab", "os", "*", "é", ""]), 1..4).prop_map(|parts| parts.join("."))
+    }
+
+    proptest! {
+        // One process of Python each.
+        #![proptest_config(ProptestConfig { cases: 3, max_shrink_iters: 50, ..ProptestConfig::default() })]
+
+        #[test]
+        fn the_guest_decides_as_the_contract(
+            cases in vec((vec(module(), 0..4), vec(module(), 0..4), module(), any::<bool>()), 3000)
+        ) {
+            let decided = decided_by_the_guest(&serde_json::json!(cases));
+            prop_assert_eq!(decided.len(), cases.len());
+            for ((allowed, blocked, module, in_standard_library), decided) in cases.into_iter().zip(decided) {
+                let policy = ImportPolicy { allowed, blocked };
+                let expected: ImportDecision = policy.decide(&module, in_standard_library);
+                prop_assert_eq!(format!("{expected:?}"), decided, "{:?} {} {}", policy, module, in_standard_library);
+            }
+        }
+    }
+}

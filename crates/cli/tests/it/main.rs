@@ -27,6 +27,7 @@ mod concurrency;
 mod embed;
 mod environments;
 mod faults;
+mod imports;
 mod leftovers;
 mod output;
 mod programs;
