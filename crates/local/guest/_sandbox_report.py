@@ -18,7 +18,8 @@ def describe(kind, value, trace):
             # Of code that the program compiled, where it did so.
             line, column = number, None
     try:
-        words = str(value)
+        # `str` of a syntax error ends with the place, which is told beside it.
+        words = value.msg if isinstance(value, SyntaxError) and isinstance(value.msg, str) else str(value)
     except Exception:
         words = ""
     report = {

@@ -162,8 +162,7 @@ fn a_package_that_is_not_allowed_is_refused_though_an_allowed_one_imports_it() {
     // joblib brings it; the default list of allowed modules does not have it.
     for before in ["", "import joblib.externals.cloudpickle, sklearn.linear_model; import narwhals as n\n"] {
         let code = format!(
-            "try:\n    {}    pass\nexcept ImportError: pass\nimport importlib\nimportlib.import_module('clou' + 'dpickle')",
-            before
+            "try:\n    {before}    pass\nexcept ImportError: pass\nimport importlib\nimportlib.import_module('clou' + 'dpickle')"
         );
         let result = json(&place, "enforce", &code);
         let value = result["error"]["value"].as_str().unwrap_or_default();
