@@ -82,7 +82,7 @@ fn the_page_of_system_calls_is_the_table() {
 #[test]
 fn the_document_of_the_door_is_made_from_its_routes() {
     let written = fs_err::read_to_string(root().join(openapi::DOCUMENT)).unwrap();
-    assert_eq!(written, openapi::document().unwrap(), "run `cargo xtask openapi`");
+    assert!(written == openapi::document().unwrap(), "run `cargo xtask openapi`");
 }
 
 #[test]
