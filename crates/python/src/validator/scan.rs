@@ -330,6 +330,15 @@ impl Scanner<'_> {
                 let message = format!("invalid non-printable character U+{byte:04X}");
                 return Err(Problem::syntax(message, self.at, self.at + 1));
             }
+            b'.' if self.peek(1) == b'.' && self.peek(2) == b'.' => {
+                self.operator();
+                self.after_operand = true;
+                self.at += 3;
+            }
+            // Within a line it needs an operand before it. The parser takes its time over many that have none.
+            b'@' if !self.after_operand && self.counters.operators > 0 => {
+                return Err(Problem::syntax("invalid syntax", self.at, self.at + 1));
+            }
             b'.' | b'=' | b'!' | b'@' if !self.after_operand || byte == b'.' => {
                 self.operator();
                 self.at += 1;
@@ -385,7 +394,7 @@ impl Scanner<'_> {
                 self.counters.nots = 0;
                 self.binary();
             }
-            b"assert" | b"as" | b"case" | b"del" | b"elif" | b"except" | b"from" | b"import" | b"raise" | b"return"
+            b"assert" | b"as" | b"del" | b"elif" | b"except" | b"from" | b"import" | b"raise" | b"return"
             | b"while" | b"with" => self.after_operand = false,
             _ => self.after_operand = true,
         }
