@@ -8,7 +8,7 @@ use crate::{
     expectation::{Differences, Expectation, shorten},
     header::{self, Attack},
     process::{self, Finished},
-    sandbox::{Run, Sandbox},
+    sandbox::{Answer, Engine, Policy, Run, Sandbox},
 };
 
 /// Time for an attack outside.
@@ -50,38 +50,9 @@ pub(crate) fn run(path: &Path, sandbox: &Sandbox) -> Result<Outcome, String> {
         return Err(context("the control harmed the victim, so nothing can be said of the attack inside".to_owned()));
     }
 
-    let visitors = canaries.visitors();
-    let program = canaries.folder.path().join("program.py");
-    std::fs::copy(path, &program).map_err(|error| context(format!("cannot copy it: {error}")))?;
-    let argument = canaries.argument(false);
-    for number in 1..=attack.runs {
-        let inside = engine.run(&Run {
-            program: &program,
-            limits: &attack.limits,
-            args: std::slice::from_ref(&argument),
-            stdin: b"",
-            environment: Some((&canaries.environment_variable, canaries.environment_secret())),
-            open_secret: Some(&canaries.secret_file()),
-        });
-        let inside = inside.map_err(context)?;
-        let mut differences = Differences::default();
-        if number == attack.runs {
-            differences = attack.inside.check(&inside.result, inside.took);
-        }
-        for secret in canaries.found_in(&inside.text) {
-            differences.note(format!("{secret} came out of the sandbox"));
-        }
-        if canaries.visitors() != visitors {
-            differences.note("a listener of the host had a visitor".to_owned());
-        }
-        if !canaries.victim_is_well() {
-            differences.note("the victim on the host is dead, stopped or traced".to_owned());
-        }
-        if !differences.is_empty() {
-            return Err(context(format!("{}\nresult: {}", differences.join(), shorten(&inside.text))));
-        }
-    }
+    run_inside(path, &attack, engine, &mut canaries, Policy::Off).map_err(context)?;
 
+    let program = canaries.folder.path().join("program.py");
     std::fs::write(&program, "print('hello')\n")
         .map_err(|error| context(format!("cannot write a program: {error}")))?;
     let after = engine
@@ -93,6 +64,68 @@ pub(crate) fn run(path: &Path, sandbox: &Sandbox) -> Result<Outcome, String> {
         return Err(context(format!("afterwards: {}\nresult: {}", differences.join(), shorten(&after.text))));
     }
     Ok(unproven.map_or(Outcome::Passed, Outcome::Unproven))
+}
+
+/// The attack with the import policy on: it fails as it does without, or is refused.
+///
+/// That it succeeds outside, and that the next program works, is shown by [`run`].
+pub(crate) fn run_with_policy(path: &Path, sandbox: &Sandbox) -> Result<Outcome, String> {
+    let attack: Attack = header::read(path, "attack")?;
+    let context = |text: String| format!("{}\ntries to {}\n  {text}", path.display(), attack.tries);
+    if let Some(machine) = attack.machine.as_ref().filter(|machine| *machine != std::env::consts::ARCH) {
+        return Ok(Outcome::Unproven(format!("only for {machine}")));
+    }
+    let engine = sandbox.engine()?;
+    let mut canaries = Canaries::plant(|program| engine.command_of_caller(program)).map_err(context)?;
+    run_inside(path, &attack, engine, &mut canaries, Policy::Enforced).map_err(context)?;
+    Ok(Outcome::Passed)
+}
+
+/// Runs the attack in the sandbox, as often as its header says.
+fn run_inside(
+    path: &Path,
+    attack: &Attack,
+    engine: &Engine,
+    canaries: &mut Canaries,
+    policy: Policy,
+) -> Result<(), String> {
+    let visitors = canaries.visitors();
+    let program = canaries.folder.path().join("program.py");
+    std::fs::copy(path, &program).map_err(|error| format!("cannot copy it: {error}"))?;
+    let argument = canaries.argument(false);
+    for number in 1..=attack.runs {
+        let answer = engine.ask(&Run {
+            policy,
+            program: &program,
+            limits: &attack.limits,
+            args: std::slice::from_ref(&argument),
+            stdin: b"",
+            environment: Some((&canaries.environment_variable, canaries.environment_secret())),
+            open_secret: Some(&canaries.secret_file()),
+        })?;
+        let mut differences = Differences::default();
+        match &answer {
+            _ if policy == Policy::Enforced && answer.is_refused(None) => {}
+            Answer::Rejected(_) => differences.note("rejected".to_owned()),
+            Answer::Ran(inside) if number == attack.runs => {
+                differences = attack.inside.check(&inside.result, inside.took);
+            }
+            Answer::Ran(_) => {}
+        }
+        for secret in canaries.found_in(answer.text()) {
+            differences.note(format!("{secret} came out of the sandbox"));
+        }
+        if canaries.visitors() != visitors {
+            differences.note("a listener of the host had a visitor".to_owned());
+        }
+        if !canaries.victim_is_well() {
+            differences.note("the victim on the host is dead, stopped or traced".to_owned());
+        }
+        if !differences.is_empty() {
+            return Err(format!("{}\nresult: {}", differences.join(), shorten(answer.text())));
+        }
+    }
+    Ok(())
 }
 
 /// Runs the attack on the host's own Python, as `main.py` in an empty folder.

@@ -51,6 +51,8 @@ pub(crate) struct Honest {
     pub(crate) stdin: String,
     #[serde(default = "once")]
     pub(crate) runs: u32,
+    /// The module that it imports and that the default import policy blocks: with the policy on it is refused.
+    pub(crate) blocked: Option<String>,
     /// No line of stdout may appear in two runs.
     #[serde(default)]
     pub(crate) runs_differ: bool,

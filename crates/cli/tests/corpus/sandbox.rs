@@ -44,6 +44,13 @@ impl Sandbox {
     }
 }
 
+/// Whether imports are restricted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Policy {
+    Off,
+    Enforced,
+}
+
 /// A prepared binary.
 pub(crate) struct Engine {
     binary: PathBuf,
@@ -52,6 +59,7 @@ pub(crate) struct Engine {
 
 /// One execution.
 pub(crate) struct Run<'a> {
+    pub(crate) policy: Policy,
     pub(crate) program: &'a Path,
     pub(crate) limits: &'a [String],
     pub(crate) args: &'a [String],
@@ -64,7 +72,15 @@ pub(crate) struct Run<'a> {
 
 impl Default for Run<'_> {
     fn default() -> Self {
-        Self { program: Path::new(""), limits: &[], args: &[], stdin: b"", environment: None, open_secret: None }
+        Self {
+            policy: Policy::Off,
+            program: Path::new(""),
+            limits: &[],
+            args: &[],
+            stdin: b"",
+            environment: None,
+            open_secret: None,
+        }
     }
 }
 
@@ -75,6 +91,40 @@ pub(crate) struct Inside {
     pub(crate) text: String,
     pub(crate) took: Duration,
 }
+
+/// What came of one execution with the import policy.
+pub(crate) enum Answer {
+    /// It ran.
+    Ran(Inside),
+    /// It was rejected before, in these words.
+    Rejected(String),
+}
+
+impl Answer {
+    /// Everything that came out.
+    pub(crate) fn text(&self) -> &str {
+        match self {
+            Self::Ran(inside) => &inside.text,
+            Self::Rejected(text) => text,
+        }
+    }
+
+    /// Whether the import policy refused it; `module`, where one is named.
+    pub(crate) fn is_refused(&self, module: Option<&str>) -> bool {
+        let names = |text: &str| module.is_none_or(|module| text.contains(module));
+        match self {
+            Self::Rejected(text) => names(text),
+            Self::Ran(Inside { result, .. }) => result.error.as_ref().is_some_and(|error| {
+                error.name == "ImportError"
+                    && error.value.starts_with("the import policy of this sandbox ")
+                    && names(&error.value)
+            }),
+        }
+    }
+}
+
+/// Exit code of the binary when it rejects a program before it runs.
+const REJECTED: i32 = 126;
 
 impl Engine {
     fn prepare(caller: Caller) -> Result<Self, String> {
@@ -109,8 +159,16 @@ impl Engine {
         }
     }
 
-    /// Runs one program in the sandbox.
+    /// Runs one program in the sandbox, where it cannot be rejected.
     pub(crate) fn run(&self, run: &Run) -> Result<Inside, String> {
+        match self.ask(run)? {
+            Answer::Ran(inside) => Ok(inside),
+            Answer::Rejected(text) => Err(format!("rejected without the import policy: {}", shorten(&text))),
+        }
+    }
+
+    /// Runs one program in the sandbox, if it is not rejected before.
+    pub(crate) fn ask(&self, run: &Run) -> Result<Answer, String> {
         // The cgroups of this one execution; checked and removed when it is over.
         let cgroups = self.ordinary_user.as_ref().map(OrdinaryUser::create_cgroups).transpose()?;
         let mut command = match (&self.ordinary_user, &cgroups) {
@@ -121,7 +179,9 @@ impl Engine {
             Some(file) => command.args(["-c", &WITH_OPEN_SECRETS.replace("3<>", "3<"), "sh"]).arg(file),
             None => command.args(["-c", r#"exec "$@""#, "sh"]),
         };
-        command.arg(&self.binary).args(["run", "--json"]).args(self.python_arguments()).args(run.limits);
+        command.arg(&self.binary).args(["run", "--json", "--import-policy"]);
+        command.arg(if run.policy == Policy::Off { "off" } else { "enforce" });
+        command.args(self.python_arguments()).args(run.limits);
         command.arg(run.program).args(run.args);
         if let Some((name, secret)) = run.environment {
             command.env(name, secret);
@@ -131,6 +191,12 @@ impl Engine {
         }
         let finished = process::run(command, run.stdin, RUN_LIMIT)?;
         let (stdout, stderr) = (String::from_utf8_lossy(&finished.stdout), String::from_utf8_lossy(&finished.stderr));
+        if finished.status.code() == Some(REJECTED) && stdout.trim().is_empty() {
+            if let Some(cgroups) = cgroups {
+                cgroups.remove()?;
+            }
+            return Ok(Answer::Rejected(stderr.into_owned()));
+        }
         let result = serde_json::from_str(&stdout).map_err(|error| {
             format!(
                 "no result ({error}), {}\nstdout: {}\nstderr: {}",
@@ -142,7 +208,7 @@ impl Engine {
         if let Some(cgroups) = cgroups {
             cgroups.remove()?;
         }
-        Ok(Inside { result, text: format!("{stdout}\n{stderr}"), took: finished.took })
+        Ok(Answer::Ran(Inside { result, text: format!("{stdout}\n{stderr}"), took: finished.took }))
     }
 }
 

@@ -1,5 +1,6 @@
 # /// honest
 # shows = "a call into the C library by ctypes, with a callback"
+# blocked = "ctypes"
 # stdout = "0.5 [1, 2, 3]"
 # ///
 import ctypes

@@ -1,5 +1,6 @@
 # /// honest
 # shows = "a crash in native code is a signal, and the sandbox survives it"
+# blocked = "ctypes"
 # reason = "Signal"
 # exit = 139
 # stdout = "before"
