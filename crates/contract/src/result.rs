@@ -22,7 +22,8 @@ impl ExecutionId {
 
 impl fmt::Display for ExecutionId {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(formatter)
+        // As in results, so that a log can be searched for it.
+        self.0.hyphenated().fmt(formatter)
     }
 }
 

@@ -203,6 +203,8 @@ impl Capabilities {
     responses(
         (status = 200, description = "What a program can count on", content((Capabilities = "application/json"), (String = "text/plain"))),
         (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 403, description = "The host is called by a name that it does not go by", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 500, description = "The server failed", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 503, description = "There is no Python environment, or no sandbox can be made", body = ProblemDetails, content_type = "application/problem+json"),
     )
 )]

@@ -1,10 +1,6 @@
 //! Who may come in, before anything of a request is looked at.
 
-use std::{
-    net::IpAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use axum::{
     extract::{Request, State},
@@ -28,13 +24,14 @@ const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 /// Lets a request pass, or answers it.
 pub(crate) async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
     let (method, path, asked) = (request.method().clone(), request.uri().path().to_owned(), Instant::now());
+    // Health checks come every few seconds and say nothing.
+    let mut entry = (!OPEN.contains(&path.as_str())).then(|| Entry { method, path: path.clone(), asked, open: true });
     let mut response = match check(&shared, &path, request.headers()) {
         Ok(()) => next.run(request).await,
         Err(problem) => problem.into_response(),
     };
-    // Health checks come every few seconds and say nothing.
-    if !OPEN.contains(&path.as_str()) {
-        log(&method, &path, asked.elapsed(), &response);
+    if let Some(entry) = &mut entry {
+        entry.log(&response);
     }
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -42,16 +39,37 @@ pub(crate) async fn guard(State(shared): State<Arc<Shared>>, request: Request, n
     response
 }
 
-/// The one line of a request.
-fn log(method: &Method, path: &str, took: Duration, response: &Response) {
-    let status = response.status().as_u16();
-    let outcome = response.extensions().get::<Outcome>();
-    let (id, reason) = (outcome.map(|outcome| display(outcome.id)), outcome.map(|outcome| debug(outcome.reason)));
-    let took_ms = took.as_millis();
-    if response.status().is_server_error() {
-        tracing::error!(%method, path, status, took_ms, id, reason, "answered");
-    } else {
-        tracing::info!(%method, path, status, took_ms, id, reason, "answered");
+/// The one line of a request in the log.
+struct Entry {
+    method: Method,
+    path: String,
+    asked: Instant,
+    open: bool,
+}
+
+impl Entry {
+    fn log(&mut self, response: &Response) {
+        self.open = false;
+        let Self { method, path, .. } = self;
+        let status = response.status().as_u16();
+        let outcome = response.extensions().get::<Outcome>();
+        let (id, reason) = (outcome.map(|outcome| display(outcome.id)), outcome.map(|outcome| debug(outcome.reason)));
+        let took_ms = self.asked.elapsed().as_millis();
+        if response.status().is_server_error() {
+            tracing::error!(%method, path, status, took_ms, id, reason, "answered");
+        } else {
+            tracing::info!(%method, path, status, took_ms, id, reason, "answered");
+        }
+    }
+}
+
+impl Drop for Entry {
+    /// The future that answers a request is dropped when its client goes away.
+    fn drop(&mut self) {
+        if self.open {
+            let (method, path, took_ms) = (&self.method, &self.path, self.asked.elapsed().as_millis());
+            tracing::info!(%method, path, took_ms, "the client went away");
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use axum::{
 
 use crate::{
     body,
+    peer::Peer,
     problem::{Problem, ProblemDetails},
     request::ExecuteRequest,
     shared::SharedState,
@@ -35,6 +36,7 @@ pub(crate) struct Outcome {
         (status = 200, description = "What came of the program", body = SandboxExecutionResult),
         (status = 400, description = "The request makes no sense", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 403, description = "The host is called by a name that it does not go by", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 408, description = "The request took too long to arrive", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 413, description = "The request or the program is too large", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 415, description = "The body is not declared to be JSON", body = ProblemDetails, content_type = "application/problem+json"),
@@ -47,16 +49,24 @@ pub(crate) struct Outcome {
 )]
 pub(crate) async fn execute(shared: SharedState, request: Request) -> Result<Response, Problem> {
     shared.takes_work()?;
+    let peer = request.extensions().get::<Peer>().cloned();
     let request: ExecuteRequest = body::read(&shared, request, &ExecuteRequest::SHAPE).await?;
     let request = request.into_request()?;
 
     let cancelled = CancellationToken::new();
     // When the client goes away, this future is dropped; the task goes on, ends its program and cleans up.
     let _cancel_with_client = cancelled.clone().drop_guard();
-    let service = shared.service.clone();
-    let running =
-        tokio::spawn(async move { service.execute_with(request, ExecutionStreams::default(), cancelled).await });
-    let outcome = running.await.map_err(|error| {
+    let (service, token) = (shared.service.clone(), cancelled.clone());
+    let mut running =
+        tokio::spawn(async move { service.execute_with(request, ExecutionStreams::default(), token).await });
+    let outcome = tokio::select! {
+        outcome = &mut running => outcome,
+        () = Peer::gone(peer) => {
+            cancelled.cancel();
+            running.await
+        }
+    };
+    let outcome = outcome.map_err(|error| {
         SandboxError::new(ErrorCode::SandboxFailure, "the execution was broken off").with_source(error)
     })?;
     let result = outcome?;

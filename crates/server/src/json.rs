@@ -61,6 +61,13 @@ fn normalise(object: Map<String, Value>, shape: &Shape, path: &str) -> Result<Ma
             (Value::Object(object), Some(inner)) => {
                 Value::Object(normalise(object, inner, &format!("{path}{field}."))?)
             }
+            // Serde would take its values for those of the fields, in their order.
+            (value @ Value::Array(_), Some(_)) => {
+                let detail = format!("`{path}{field}` is {}, not an object", kind(&value));
+                return Err(Problem::new(ProblemCode::InvalidRequest, detail)
+                    .with_field(format!("{path}{field}"))
+                    .with_hint("see `/openapi.json` for its fields"));
+            }
             (value, _) => value,
         };
         if known.insert((*field).to_owned(), value).is_some() {
@@ -170,6 +177,7 @@ mod tests {
             problem(r#"{"code": "", "inner": {"cpuLimit": "x"}}"#).1,
             "`inner.cpuLimit`: invalid type: string \"x\", expected u8"
         );
+        assert_eq!(problem(r#"{"code": "x", "inner": [1]}"#).1, "`inner` is an array, not an object");
         assert_eq!(problem("{}").1, "missing field `code`");
         assert_eq!(problem("[]").1, "the body is an array, not an object");
         assert_eq!(problem("null").1, "the body is null, not an object");

@@ -11,6 +11,7 @@ mod health;
 mod json;
 mod openapi;
 mod options;
+mod peer;
 mod problem;
 mod readiness;
 mod request;

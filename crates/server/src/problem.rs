@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use aevatar_sandbox_contract::{CodeFinding, ErrorCode, SandboxError};
+use aevatar_sandbox_python::EnvironmentError;
 use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
@@ -184,6 +185,12 @@ impl Problem {
 impl From<SandboxError> for Problem {
     fn from(error: SandboxError) -> Self {
         let code = match error.code {
+            // A host that lacks its environment gets well again; a request for one that is not there does not.
+            ErrorCode::EnvironmentUnavailable if names_no_environment(&error) => {
+                let mut problem = Self::new(ProblemCode::InvalidRequest, error.message).with_field("environment");
+                problem.0.hint = error.hint;
+                return problem;
+            }
             ErrorCode::InvalidRequest => ProblemCode::InvalidRequest,
             ErrorCode::CodeTooLong => ProblemCode::CodeTooLong,
             ErrorCode::CodeRejected => ProblemCode::CodeRejected,
@@ -200,6 +207,12 @@ impl From<SandboxError> for Problem {
         problem.0.retry_after = error.retry_after;
         problem
     }
+}
+
+/// Whether the environment that was asked for is none of this host's.
+fn names_no_environment(error: &SandboxError) -> bool {
+    let source = error.source.as_ref().and_then(|source| source.downcast_ref());
+    matches!(source, Some(EnvironmentError::InvalidName { .. } | EnvironmentError::UnknownEnvironment { .. }))
 }
 
 impl IntoResponse for Problem {

@@ -4,7 +4,12 @@ use std::{io, sync::Arc, time::Duration};
 
 use aevatar_sandbox_python::{CancellationToken, PythonSandboxService};
 use axum::Router;
-use hyper::server::conn::http1;
+use hyper::{
+    Request,
+    body::Incoming,
+    server::conn::http1,
+    service::{Service as _, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::graceful::GracefulShutdown,
@@ -12,7 +17,7 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, sync::Semaphore};
 
-use crate::{openapi::router, options::ServerOptions, shared::Shared};
+use crate::{openapi::router, options::ServerOptions, peer::Peer, shared::Shared};
 
 /// Clients that may be connected at the same time; more wait to be accepted.
 const CONNECTIONS: usize = 512;
@@ -88,12 +93,22 @@ async fn accept(listener: &TcpListener, router: &Router, stop: &CancellationToke
         };
         match accepted {
             (Ok((stream, _)), place) => {
-                // An answer is one small message; waiting for more of it only delays it.
-                drop(stream.set_nodelay(true));
+                let peer = match Peer::of(&stream) {
+                    Ok(peer) => peer,
+                    Err(error) => {
+                        tracing::warn!("could not serve a connection: {error}");
+                        continue;
+                    }
+                };
+                let handler = TowerToHyperService::new(router.clone());
+                let service = service_fn(move |mut request: Request<Incoming>| {
+                    request.extensions_mut().insert(peer.clone());
+                    handler.call(request)
+                });
                 let serving = http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(HEAD_TIMEOUT)
-                    .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router.clone()));
+                    .serve_connection(TokioIo::new(stream), service);
                 let serving = connections.watch(serving);
                 tokio::spawn(async move {
                     // A client that breaks off, or speaks no HTTP, is its own business.

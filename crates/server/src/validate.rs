@@ -22,10 +22,12 @@ use crate::{
         (status = 200, description = "What is known of the program", body = ValidationReport),
         (status = 400, description = "The request makes no sense", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 403, description = "The host is called by a name that it does not go by", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 408, description = "The request took too long to arrive", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 413, description = "The request or the program is too large", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 415, description = "The body is not declared to be JSON", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 429, description = "The server is reading as much as it may", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 500, description = "The server failed", body = ProblemDetails, content_type = "application/problem+json"),
         (status = 503, description = "The server is stopping, or has no Python environment", body = ProblemDetails, content_type = "application/problem+json"),
     )
 )]

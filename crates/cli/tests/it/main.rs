@@ -27,6 +27,7 @@ mod concurrency;
 mod embed;
 mod environments;
 mod faults;
+mod http;
 mod imports;
 mod leftovers;
 mod output;

@@ -70,6 +70,10 @@ impl Running {
         String::from_utf8_lossy(&self.stdout.so_far()).into_owned()
     }
 
+    pub(crate) fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.stderr.so_far()).into_owned()
+    }
+
     /// Waits until stdout has this text, and tells how it could be waited for.
     pub(crate) fn wait_for(&mut self, text: &str) {
         host::eventually(&format!("`{text}` on stdout"), || {

@@ -1,0 +1,214 @@
+//! A client that decides on every byte: it can be slow, break off, and send what is no HTTP.
+
+use std::{
+    io::{self, Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use super::contract;
+
+/// For an answer, on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(40);
+
+/// A request that is still to be sent.
+#[derive(Clone, Debug)]
+pub(super) struct Request {
+    method: &'static str,
+    path: String,
+    headers: Vec<(String, String)>,
+    body: Vec<u8>,
+}
+
+impl Request {
+    pub(super) fn get(path: &str) -> Self {
+        Self::new("GET", path)
+    }
+
+    pub(super) fn new(method: &'static str, path: &str) -> Self {
+        Self { method, path: path.to_owned(), headers: Vec::new(), body: Vec::new() }
+    }
+
+    /// With JSON, or what claims to be JSON.
+    pub(super) fn post(path: &str, body: impl AsRef<[u8]>) -> Self {
+        Self { body: body.as_ref().to_vec(), ..Self::new("POST", path) }.header("content-type", "application/json")
+    }
+
+    pub(super) fn execute(body: &Value) -> Self {
+        Self::post("/api/python/execute", body.to_string())
+    }
+
+    /// Adds a header, or replaces it.
+    pub(super) fn header(mut self, name: &str, value: &str) -> Self {
+        self.headers.retain(|(known, _)| known != name);
+        self.headers.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    pub(super) fn without_header(mut self, name: &str) -> Self {
+        self.headers.retain(|(known, _)| known != name);
+        self
+    }
+
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let mut lines = vec![format!("{} {} HTTP/1.1", self.method, self.path)];
+        let given = |name: &str| self.headers.iter().any(|(known, _)| known == name);
+        if !given("host") {
+            lines.push("host: localhost".to_owned());
+        }
+        if !self.body.is_empty() && !given("content-length") {
+            lines.push(format!("content-length: {}", self.body.len()));
+        }
+        lines.extend(self.headers.iter().map(|(name, value)| format!("{name}: {value}")));
+        [lines.join("\r\n").as_bytes(), b"\r\n\r\n", &self.body].concat()
+    }
+}
+
+/// What the server answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    headers: Vec<(String, String)>,
+    pub(super) body: Vec<u8>,
+}
+
+impl Answer {
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+
+    pub(super) fn text(&self) -> String {
+        String::from_utf8(self.body.clone()).unwrap_or_else(|_| panic!("no UTF-8: {self:?}"))
+    }
+
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("no JSON ({error}): {}", self.text()))
+    }
+
+    /// The body of a 200.
+    pub(super) fn ok(&self) -> Value {
+        assert_eq!(self.status, 200, "{}", self.text());
+        self.json()
+    }
+
+    /// The problem, which must be this one and say what to do.
+    pub(super) fn problem(&self, status: u16, code: &str) -> Value {
+        let problem = self.json();
+        assert_eq!((self.status, problem["code"].as_str()), (status, Some(code)), "{problem}");
+        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        assert_eq!(problem["status"], status);
+        assert_eq!(problem["type"], format!("urn:aevatar-sandbox:problem:{code}"));
+        for member in ["title", "detail", "hint"] {
+            assert!(problem[member].as_str().is_some_and(|text| text.len() > 3), "`{member}`: {problem}");
+        }
+        problem
+    }
+}
+
+/// A connection to the server.
+pub(super) struct Connection {
+    stream: TcpStream,
+    /// Received, and not yet part of an answer.
+    received: Vec<u8>,
+}
+
+impl Connection {
+    pub(super) fn open(address: SocketAddr) -> Self {
+        Self::try_open(address).unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"))
+    }
+
+    pub(super) fn try_open(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, received: Vec::new() })
+    }
+
+    pub(super) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// The server may have answered and closed already.
+    pub(super) fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.stream.write_all(bytes.as_ref())
+    }
+
+    pub(super) fn ask(&mut self, request: &Request) -> Answer {
+        self.send(request.bytes());
+        self.answer(request.method, &request.path)
+    }
+
+    /// The answer to a request with this method for this path, held against the document.
+    pub(super) fn answer(&mut self, method: &str, path: &str) -> Answer {
+        let answer = self.read_answer(method == "HEAD");
+        contract::check(method, path, &answer);
+        answer
+    }
+
+    /// The answer to what is no request: of HTTP itself, so no document tells of it.
+    pub(super) fn answer_to_garbage(&mut self) -> Answer {
+        self.read_answer(false)
+    }
+
+    /// Status and headers of an answer; the body may follow.
+    pub(super) fn head(&mut self) -> Answer {
+        let end = loop {
+            if let Some(at) = self.received.windows(4).position(|window| window == b"\r\n\r\n") {
+                break at + 4;
+            }
+            assert!(self.receive().unwrap() > 0, "closed within a head: {:?}", self.received_text());
+        };
+        let head = String::from_utf8(self.received.drain(..end).collect()).unwrap();
+        let mut lines = head.trim_end().lines();
+        let status_line = lines.next().unwrap();
+        let status = status_line.strip_prefix("HTTP/1.1 ").and_then(|rest| rest.get(..3)?.parse().ok());
+        let headers = lines.map(|line| {
+            let (name, value) = line.split_once(':').unwrap_or_else(|| panic!("no header: {line}"));
+            (name.to_ascii_lowercase(), value.trim().to_owned())
+        });
+        let status = status.unwrap_or_else(|| panic!("no status line: {status_line}"));
+        Answer { status, headers: headers.collect(), body: Vec::new() }
+    }
+
+    fn read_answer(&mut self, bodiless: bool) -> Answer {
+        let mut answer = self.head();
+        let length = answer.header("content-length").map(|length| length.parse::<usize>().unwrap());
+        let length = length.unwrap_or_else(|| panic!("no length: {answer:?}"));
+        if !bodiless {
+            while self.received.len() < length {
+                assert!(self.receive().unwrap() > 0, "closed within a body: {:?}", self.received_text());
+            }
+            answer.body = self.received.drain(..length).collect();
+        }
+        answer
+    }
+
+    /// Waits for the end of the connection; whether it comes without another byte.
+    pub(super) fn is_closed(&mut self) -> bool {
+        let closed = match self.receive() {
+            Ok(length) => length == 0,
+            // The server had bytes that it did not want to read.
+            Err(error) => error.kind() == io::ErrorKind::ConnectionReset,
+        };
+        closed && self.received.is_empty()
+    }
+
+    /// Says that no more will be sent.
+    pub(super) fn finish_sending(&self) {
+        self.stream.shutdown(Shutdown::Write).unwrap();
+    }
+
+    fn receive(&mut self) -> io::Result<usize> {
+        let mut buffer = vec![0; 1 << 16];
+        let length = self.stream.read(&mut buffer)?;
+        self.received.extend_from_slice(&buffer[..length]);
+        Ok(length)
+    }
+
+    fn received_text(&self) -> String {
+        String::from_utf8_lossy(&self.received).into_owned()
+    }
+}
