@@ -84,7 +84,7 @@ pub(crate) fn run(arguments: ServeArguments) -> anyhow::Result<ExitCode> {
     raise_descriptor_limit();
 
     let runtime = tokio::runtime::Runtime::new().context("could not start the runtime")?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let address = SocketAddr::new(configuration.host, configuration.port);
         let listener = TcpListener::bind(address).await.map_err(|error| {
             SandboxError::new(ErrorCode::InvalidRequest, format!("could not listen on {address}: {error}"))
@@ -98,8 +98,10 @@ pub(crate) fn run(arguments: ServeArguments) -> anyhow::Result<ExitCode> {
         let ended = aevatar_sandbox_server::serve(listener, service, options, shutdown).await;
         listening.abort();
         ended.context("could not serve")
-    })?;
-    Ok(ExitCode::SUCCESS)
+    });
+    // An environment that is still being prepared must not hold up the end; its pip ends when nobody hears it.
+    runtime.shutdown_background();
+    served.map(|()| ExitCode::SUCCESS)
 }
 
 fn service(configuration: &Configuration) -> anyhow::Result<PythonSandboxService> {

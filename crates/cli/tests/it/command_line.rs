@@ -19,7 +19,7 @@ fn exit_codes_tell_how_the_program_ended() {
         (&["-c", "import os; os._exit(7)"], 7, "Exited: "),
         (&["-c", "raise SystemExit('bye')"], 1, "Exited: "),
         (&["-c", "\n1 / 0"], 1, "Exception: uncaught ZeroDivisionError in line 2"),
-        (&["-c", "x = ("], 1, "Exception: uncaught SyntaxError in line 1"),
+        (&["-c", "x = ("], 1, "Exception: SyntaxError in line 1: the program was not run"),
         (&["-c", &terminate], 128 + 15, "Signal: ended by signal 15 (SIGTERM)"),
         (&["-c", &crash], 128 + 11, "Signal: ended by signal 11 (SIGSEGV)"),
         (&["--timeout", "0.5", "-c", "import time; time.sleep(60)"], 124, "WallTimeLimit: "),

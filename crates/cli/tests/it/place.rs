@@ -56,9 +56,9 @@ impl Outcome {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON object ({error}): {self:?}"))
     }
 
-    /// The verdict line, which must be all of stderr's last line.
+    /// The verdict line, which must be all of stderr's last line but for hints.
     pub(crate) fn verdict(&self) -> &str {
-        let line = self.stderr.lines().last().unwrap_or_default();
+        let line = self.stderr.lines().rfind(|line| !line.starts_with("hint: ")).unwrap_or_default();
         line.strip_prefix("aevatar-sandbox: ").unwrap_or_else(|| panic!("no verdict line: {self:?}"))
     }
 }
