@@ -38,6 +38,8 @@ def install(c_import=builtins.__import__, frame_of=sys._getframe, with_traceback
             with_traceback(error, error.__traceback__.tb_next)
             raise
 
+    # importlib's own name: `warnings` looks for whom to warn, and passes over the frames of files that are named so.
+    __import__.__code__ = __import__.__code__.replace(co_filename="<frozen importlib._bootstrap>")
     builtins.__import__ = __import__
 
 

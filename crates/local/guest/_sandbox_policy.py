@@ -43,19 +43,19 @@ def install(import_function, harmless, trusted, module_file):
     gcd_import = _frozen_importlib._gcd_import
     frame_of, with_traceback = sys._getframe, BaseException.with_traceback
 
-    # What `importlib.import_module` calls.
+    # What `importlib.import_module` calls; and importlib itself, for the packages that a module is in.
     def _gcd_import(name, package=None, level=0):
         try:
-            if error := policy.refusal(frame_of().f_back, name, {"__package__": package}, None, None, level):
-                raise error
+            frame = frame_of().f_back
+            if not frame or not frame.f_code.co_filename.startswith("<frozen importlib."):
+                if error := policy.refusal(frame, name, {"__package__": package}, None, None, level):
+                    raise error
             return gcd_import(name, package, level)
         except BaseException as error:
             with_traceback(error, error.__traceback__.tb_next)
             raise
 
-    for function in (import_function, _gcd_import):
-        # `warnings` looks for whom to warn, and passes over the frames of files that are named so.
-        function.__code__ = function.__code__.replace(co_filename="<frozen importlib._bootstrap>")
+    _gcd_import.__code__ = _gcd_import.__code__.replace(co_filename=import_function.__code__.co_filename)
     # By which pickle finds it.
     import_function.__module__, import_function.__qualname__ = "builtins", "__import__"
     _frozen_importlib.__import__, _frozen_importlib._gcd_import = import_function, _gcd_import
@@ -163,11 +163,11 @@ class Policy:
     def is_installed(self, name):
         """Whether `name` is, or would come, from the environment's packages."""
         first = _first(name)
-        module = sys.modules.get(first)
-        if module is not None:
-            return _is_installed(getattr(module, "__spec__", None))
         path_finder = sys.modules["_frozen_importlib_external"].PathFinder
         try:
+            module = sys.modules.get(first)
+            if module is not None:
+                return _is_installed(getattr(module, "__spec__", None))
             # The program's own finders are asked only when there is a choice: they may notice.
             if path_finder.find_spec(first, self.folders) is None:
                 return False

@@ -178,6 +178,20 @@ json.dump([words[names["decide"](set(allowed), set(blocked), *rest)] for allowed
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
+    #[test]
+    fn a_policy_that_cannot_be_read_ends_the_program() {
+        const INSTALL: &str = "import sys; names = {}; exec(sys.argv[1], names)\n\
+            try: names['install'](__import__, set(), (), sys.argv[2])\n\
+            except BaseException: pass\n\
+            print('went on')";
+        for file in ["/nonexistent/_sandbox_imports.py", "/etc/passwd"] {
+            let output = Command::new("python3").args(["-I", "-c", INSTALL, POLICY, file]).output().unwrap();
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            assert_eq!((output.status.code(), output.stdout.as_slice()), (Some(125), b"".as_slice()), "{stderr}");
+            assert!(stderr.starts_with("the sandbox's import policy in /"), "{stderr}");
+        }
+    }
+
     /// Few parts, so that entries and modules meet; some that only look alike, and some that are none.
     fn module() -> impl Strategy<Value = String> {
         vec(select(vec!["a", "b", "ab", "os", "*", "é", ""]), 1..4).prop_map(|parts| parts.join("."))

@@ -7,9 +7,9 @@ use std::{
 };
 
 use aevatar_sandbox::{
-    IsolationLayer, IsolationReport, IsolationTier, LayerState, LocalBackend, LocalBackendOptions, PythonEnvironment,
-    PythonEnvironmentManager, PythonSandboxService, SandboxBackend as _, SandboxError, SandboxExecutionRequest,
-    SandboxExecutionResult, ServiceOptions, TerminalProgress, TerminationReason, cache_folder,
+    ImportRules, IsolationLayer, IsolationReport, IsolationTier, LayerState, LocalBackend, LocalBackendOptions,
+    PythonEnvironment, PythonEnvironmentManager, PythonSandboxService, SandboxBackend as _, SandboxError,
+    SandboxExecutionRequest, SandboxExecutionResult, ServiceOptions, TerminalProgress, TerminationReason, cache_folder,
 };
 use anyhow::Context;
 
@@ -21,7 +21,8 @@ const SELF_CHECK: &str = include_str!("self_check.py");
 pub(crate) fn run(arguments: PythonArgument) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new().context("could not start the runtime")?;
     let cache = cache_folder()?;
-    let options = ServiceOptions { python: arguments.python, ..ServiceOptions::default() };
+    // The self-check makes system calls, which no program that the policy lets run does so directly.
+    let options = ServiceOptions { python: arguments.python, imports: ImportRules::off(), ..ServiceOptions::default() };
     let mut page = Page::default();
 
     let backend = LocalBackendOptions { tier: IsolationTier::Reduced, state_folder: cache.clone() };

@@ -95,7 +95,7 @@ pub(crate) struct Inside {
 /// What came of one execution with the import policy.
 pub(crate) enum Answer {
     /// It ran.
-    Ran(Inside),
+    Ran(Box<Inside>),
     /// It was rejected before, in these words.
     Rejected(String),
 }
@@ -114,7 +114,7 @@ impl Answer {
         let names = |text: &str| module.is_none_or(|module| text.contains(module));
         match self {
             Self::Rejected(text) => names(text),
-            Self::Ran(Inside { result, .. }) => result.error.as_ref().is_some_and(|error| {
+            Self::Ran(inside) => inside.result.error.as_ref().is_some_and(|error| {
                 error.name == "ImportError"
                     && error.value.starts_with("the import policy of this sandbox ")
                     && names(&error.value)
@@ -162,7 +162,7 @@ impl Engine {
     /// Runs one program in the sandbox, where it cannot be rejected.
     pub(crate) fn run(&self, run: &Run) -> Result<Inside, String> {
         match self.ask(run)? {
-            Answer::Ran(inside) => Ok(inside),
+            Answer::Ran(inside) => Ok(*inside),
             Answer::Rejected(text) => Err(format!("rejected without the import policy: {}", shorten(&text))),
         }
     }
@@ -208,7 +208,7 @@ impl Engine {
         if let Some(cgroups) = cgroups {
             cgroups.remove()?;
         }
-        Ok(Answer::Ran(Inside { result, text: format!("{stdout}\n{stderr}"), took: finished.took }))
+        Ok(Answer::Ran(Box::new(Inside { result, text: format!("{stdout}\n{stderr}"), took: finished.took })))
     }
 }
 
