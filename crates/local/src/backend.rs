@@ -5,7 +5,7 @@ use std::{
     io,
     os::fd::OwnedFd,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
 };
 
 use aevatar_sandbox_contract::{
@@ -59,13 +59,17 @@ struct Host {
     uids: Arc<UidSlots>,
     /// Before `cgroups`, so that they are dropped, and every process is dead, when those are removed.
     engines: Mutex<HashMap<EngineKey, EngineSlot>>,
-    cgroups: Result<CgroupInstance, CgroupError>,
+    /// Made at the first launch, a moment before a keeper knows of them: until then nobody would remove them if this
+    /// process were killed.
+    cgroups: OnceLock<Result<CgroupInstance, CgroupError>>,
+    /// What was found of the host's cgroups, until they are made.
+    detected: Mutex<Option<Result<CgroupHost, CgroupError>>>,
     /// For the first engine: it starts up while the rest of the host and the environment are looked at.
     spare_keeper: Mutex<Option<Keeper>>,
 }
 
 impl LocalBackend {
-    /// A backend for this host. Makes its cgroups, and removes what dead servers left.
+    /// A backend for this host. Its first launch makes its cgroups, and removes what dead servers left.
     pub fn new(options: &LocalBackendOptions) -> Self {
         let detected = CgroupHost::detect();
         let unified = detected.as_ref().is_ok_and(CgroupHost::is_unified);
@@ -84,7 +88,8 @@ impl LocalBackend {
             disks,
             uids: Arc::new(UidSlots::new(identity)),
             engines: Mutex::default(),
-            cgroups: detected.and_then(|host| CgroupInstance::create(&host)),
+            cgroups: OnceLock::new(),
+            detected: Mutex::new(Some(detected)),
             spare_keeper: Mutex::new(spare_keeper),
         }))
     }
@@ -156,9 +161,17 @@ struct Resources {
 }
 
 impl Host {
+    fn cgroups(&self) -> Result<&CgroupInstance, &CgroupError> {
+        let make = || {
+            let host = lock(&self.detected).take().unwrap_or_else(CgroupHost::detect);
+            host.and_then(|host| CgroupInstance::create(&host))
+        };
+        self.cgroups.get_or_init(make).as_ref()
+    }
+
     fn probe(&self) -> Result<IsolationReport, SandboxError> {
         let spec = EngineSpec { root: Vec::new(), identity: self.identity };
-        let cgroups = self.cgroups.as_ref();
+        let cgroups = self.cgroups();
         let engine = self.start_engine(&spec)?;
         let limits = DEFAULT_LIMITS;
         let tried = cgroups.ok().map(|instance| {
@@ -191,7 +204,7 @@ impl Host {
 
     /// Everything up to the message that launches the sandbox. Blocks for milliseconds.
     fn launch(&self, execution: &ExecutionPlan) -> Result<LaunchedParts, SandboxError> {
-        let cgroups = self.cgroups.as_ref();
+        let cgroups = self.cgroups();
         if let (Err(error), IsolationTier::Default) = (cgroups, self.tier) {
             return Err(setup::no_cgroups(error));
         }
@@ -260,8 +273,7 @@ impl Host {
         let (scratch_plan, scratch, no_disk) = self.make_disk(execution, uid)?;
         let limits = cgroup_limits(&scratch_plan.limits);
         let cgroup = self
-            .cgroups
-            .as_ref()
+            .cgroups()
             .ok()
             .map(|instance| SandboxCgroup::create(instance, &execution.id.to_string(), limits))
             .transpose()
@@ -300,7 +312,7 @@ impl Host {
         let spare = lock(&self.spare_keeper).take();
         spare
             .map_or_else(Keeper::spawn, Ok)
-            .and_then(|keeper| Engine::start(keeper, spec, self.cgroups.as_ref().ok()))
+            .and_then(|keeper| Engine::start(keeper, spec, self.cgroups().ok()))
             .map_err(|error| setup::engine_failed(error, self.identity))
     }
 

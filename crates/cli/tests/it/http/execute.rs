@@ -260,8 +260,8 @@ fn a_program_that_breaks_a_rule_is_not_run() {
     assert_eq!(
         summary,
         [
-            (&"blockedModule".into(), &"ctypes".into(), &2.into(), &8.into()),
-            (&"moduleNotAllowed".into(), &"torch".into(), &2.into(), &16.into())
+            (&"BlockedModule".into(), &"ctypes".into(), &2.into(), &8.into()),
+            (&"ModuleNotAllowed".into(), &"torch".into(), &2.into(), &16.into())
         ],
         "{problem}"
     );

@@ -158,6 +158,6 @@ fn what_is_read_of_a_program_is_told() {
     assert_eq!(blocked["isValid"], false, "{blocked}");
     let rules: Vec<_> =
         blocked["violations"].as_array().unwrap().iter().map(|one| (&one["rule"], &one["line"])).collect();
-    assert_eq!(rules, [(&"blockedModule".into(), &2.into()), (&"moduleNotAllowed".into(), &3.into())], "{blocked}");
+    assert_eq!(rules, [(&"BlockedModule".into(), &2.into()), (&"ModuleNotAllowed".into(), &3.into())], "{blocked}");
     server.assert_next_works();
 }
