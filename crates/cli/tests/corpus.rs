@@ -8,8 +8,10 @@
 //! That is without the import policy, which is a courtesy: the kernel alone must hold. With it (`policy::…`), attacks
 //! must fail in the same way or be refused, and honest programs must not notice it.
 //!
-//! As root everything runs a second time as an ordinary user with cgroups of its own (with the policy, a sample). What cannot be tested on this
-//! host is ignored with its reason; `SANDBOX_REQUIRE=all` makes that a failure.
+//! Everything runs once more over HTTP through a server (`http::…`).
+//!
+//! As root everything runs a second time as an ordinary user with cgroups of its own (with the policy, a sample). What
+//! cannot be tested on this host is ignored with its reason; `SANDBOX_REQUIRE=all` makes that a failure.
 
 #![expect(
     clippy::panic,
@@ -21,6 +23,8 @@
 mod attack;
 #[path = "corpus/canary.rs"]
 mod canary;
+#[path = "corpus/door.rs"]
+mod door;
 #[path = "corpus/expectation.rs"]
 mod expectation;
 #[path = "corpus/header.rs"]
@@ -72,7 +76,7 @@ fn main() -> ExitCode {
             if number % every == 0 {
                 let (path, sandbox) = (path.clone(), Arc::clone(&sandbox));
                 trials.push(Trial::ignorable_test(format!("{prefix}policy::{name}"), move || {
-                    conclude(attack::run_with_policy(&path, &sandbox))
+                    conclude(attack::run_again(&path, &sandbox, Policy::Enforced))
                 }));
             }
             let sandbox = Arc::clone(&sandbox);
@@ -92,6 +96,19 @@ fn main() -> ExitCode {
             }
         }
     }
+    let door = Arc::new(Sandbox::new(Caller::OverHttp));
+    for path in programs(&corpus.join("attacks")).into_iter().chain(programs(&corpus.join("honest"))) {
+        let (name, door) = (trial_name(&corpus, &path), Arc::clone(&door));
+        let is_attack = name.starts_with("attack::");
+        trials.push(Trial::ignorable_test(format!("http::{name}"), move || {
+            conclude(if is_attack {
+                attack::run_again(&path, &door, Policy::Off)
+            } else {
+                honest::run(&path, &door, Policy::Off)
+            })
+        }));
+    }
+    drop(door);
     // The trials own the sandboxes: when they have run, everything that was made for them is removed again.
     let conclusion = libtest_mimic::run(&arguments, trials);
     if count_mounts() != mounts {

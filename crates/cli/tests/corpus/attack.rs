@@ -66,10 +66,10 @@ pub(crate) fn run(path: &Path, sandbox: &Sandbox) -> Result<Outcome, String> {
     Ok(unproven.map_or(Outcome::Passed, Outcome::Unproven))
 }
 
-/// The attack with the import policy on: it fails as it does without, or is refused.
+/// The attack inside alone. With the import policy on, it fails as it does without, or is refused.
 ///
 /// That it succeeds outside, and that the next program works, is shown by [`run`].
-pub(crate) fn run_with_policy(path: &Path, sandbox: &Sandbox) -> Result<Outcome, String> {
+pub(crate) fn run_again(path: &Path, sandbox: &Sandbox, policy: Policy) -> Result<Outcome, String> {
     let attack: Attack = header::read(path, "attack")?;
     let context = |text: String| format!("{}\ntries to {}\n  {text}", path.display(), attack.tries);
     if let Some(machine) = attack.machine.as_ref().filter(|machine| *machine != std::env::consts::ARCH) {
@@ -77,7 +77,7 @@ pub(crate) fn run_with_policy(path: &Path, sandbox: &Sandbox) -> Result<Outcome,
     }
     let engine = sandbox.engine()?;
     let mut canaries = Canaries::plant(|program| engine.command_of_caller(program)).map_err(context)?;
-    run_inside(path, &attack, engine, &mut canaries, Policy::Enforced).map_err(context)?;
+    run_inside(path, &attack, engine, &mut canaries, policy).map_err(context)?;
     Ok(Outcome::Passed)
 }
 

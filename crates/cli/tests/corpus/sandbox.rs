@@ -10,6 +10,7 @@ use std::{
 
 use crate::{
     attack::WITH_OPEN_SECRETS,
+    door::Door,
     expectation::{ExecutionResult, shorten},
     ordinary_user::OrdinaryUser,
     process,
@@ -25,6 +26,8 @@ const PREPARE_LIMIT: Duration = Duration::from_mins(20);
 pub(crate) enum Caller {
     CurrentUser,
     OrdinaryUser,
+    /// The current user, through a server.
+    OverHttp,
 }
 
 /// The binary for one caller; prepared at its first use, so that listing trials costs nothing.
@@ -55,6 +58,7 @@ pub(crate) enum Policy {
 pub(crate) struct Engine {
     binary: PathBuf,
     ordinary_user: Option<OrdinaryUser>,
+    door: Option<Door>,
 }
 
 /// One execution.
@@ -130,21 +134,23 @@ impl Engine {
     fn prepare(caller: Caller) -> Result<Self, String> {
         let built = Path::new(env!("CARGO_BIN_EXE_aevatar-sandbox"));
         let engine = match caller {
-            Caller::CurrentUser => Self { binary: built.to_owned(), ordinary_user: None },
+            Caller::CurrentUser | Caller::OverHttp => {
+                Self { binary: built.to_owned(), ordinary_user: None, door: None }
+            }
             Caller::OrdinaryUser => {
                 let user = OrdinaryUser::create(built)?;
-                Self { binary: user.binary(), ordinary_user: Some(user) }
+                Self { binary: user.binary(), ordinary_user: Some(user), door: None }
             }
         };
         let mut command = engine.command_of_caller(&engine.binary.to_string_lossy());
         command.args(["env", "prepare"]).args(engine.python_arguments());
         let finished = process::run(command, b"", PREPARE_LIMIT)?;
-        if finished.status.success() {
-            Ok(engine)
-        } else {
+        if !finished.status.success() {
             let stderr = String::from_utf8_lossy(&finished.stderr);
-            Err(format!("`env prepare` ended with {}: {}", finished.status, shorten(&stderr)))
+            return Err(format!("`env prepare` ended with {}: {}", finished.status, shorten(&stderr)));
         }
+        let door = matches!(caller, Caller::OverHttp).then(|| Door::open(built)).transpose()?;
+        Ok(Self { door, ..engine })
     }
 
     fn python_arguments(&self) -> &[String] {
@@ -169,6 +175,9 @@ impl Engine {
 
     /// Runs one program in the sandbox, if it is not rejected before.
     pub(crate) fn ask(&self, run: &Run) -> Result<Answer, String> {
+        if let Some(door) = &self.door {
+            return door.ask(run);
+        }
         // The cgroups of this one execution; checked and removed when it is over.
         let cgroups = self.ordinary_user.as_ref().map(OrdinaryUser::create_cgroups).transpose()?;
         let mut command = match (&self.ordinary_user, &cgroups) {
@@ -191,11 +200,12 @@ impl Engine {
         }
         let finished = process::run(command, run.stdin, RUN_LIMIT)?;
         let (stdout, stderr) = (String::from_utf8_lossy(&finished.stdout), String::from_utf8_lossy(&finished.stderr));
-        if finished.status.code() == Some(REJECTED) && stdout.trim().is_empty() {
+        // A program may end with that code, too; then there is a result.
+        if finished.status.code() == Some(REJECTED) && !stdout.contains("\"executionId\"") {
             if let Some(cgroups) = cgroups {
                 cgroups.remove()?;
             }
-            return Ok(Answer::Rejected(stderr.into_owned()));
+            return Ok(Answer::Rejected(format!("{stdout}\n{stderr}")));
         }
         let result = serde_json::from_str(&stdout).map_err(|error| {
             format!(

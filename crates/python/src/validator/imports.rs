@@ -10,6 +10,7 @@ use ruff_text_size::{Ranged, TextRange};
 use super::{
     findings::{Findings, QUOTED, place},
     names::{Aliases, literal},
+    optional::Optional,
     problem::shorten,
     source::Source,
     suggestions,
@@ -32,8 +33,15 @@ pub(super) fn collect(
     minor: u8,
     policy: Option<&ImportPolicy>,
 ) -> Imports {
-    let mut collector =
-        Collector { source, minor, policy, seen: HashSet::new(), decided: HashMap::new(), found: Imports::default() };
+    let mut collector = Collector {
+        source,
+        minor,
+        policy,
+        optional: Optional::of(body, source.text()),
+        seen: HashSet::new(),
+        decided: HashMap::new(),
+        found: Imports::default(),
+    };
     walk(body, |node, _| match node {
         Node::Stmt(Stmt::Import(import)) => {
             for alias in &import.names {
@@ -70,6 +78,7 @@ struct Collector<'a> {
     source: &'a Source,
     minor: u8,
     policy: Option<&'a ImportPolicy>,
+    optional: Optional<'a>,
     seen: HashSet<String>,
     /// A policy is a list, and a program may import the same module a million times.
     decided: HashMap<String, ImportDecision>,
@@ -119,6 +128,12 @@ impl Collector<'_> {
 
     fn judge(&mut self, module: &str, range: TextRange, decision: ImportDecision) {
         let Some(policy) = self.policy else { return };
+        // Whether such an import fails shows when the program runs, and the policy is there, too.
+        if decision == ImportDecision::NotAllowed
+            && (self.optional.is_guarded(range) || self.optional.is_brought(module))
+        {
+            return;
+        }
         let shown = shorten(module, QUOTED);
         let (rule, message) = match decision {
             ImportDecision::Allowed => return,

@@ -9,6 +9,7 @@ mod encodings;
 mod findings;
 mod imports;
 mod names;
+mod optional;
 mod options;
 mod problem;
 mod scan;

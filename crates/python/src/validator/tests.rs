@@ -183,6 +183,38 @@ fn imports_are_listed_once_and_judged_each_time() {
 }
 
 #[test]
+fn what_a_program_can_do_without_or_brings_itself_is_no_violation() {
+    let policy = ImportPolicy { allowed: vec!["numpy".to_owned()], blocked: vec!["ctypes".to_owned()] };
+    let rejected = |code: &str| -> Vec<String> {
+        let report = PythonCodeValidator::default().validate(code.as_bytes(), VERSION, Some(&policy));
+        assert_eq!(report.syntax_error, None, "{code}");
+        report.violations.into_iter().filter_map(|finding| finding.module).collect()
+    };
+    for handler in
+        ["except ImportError:", "except (KeyError, ModuleNotFoundError) as error:", "except Exception:", "except:"]
+    {
+        let code = format!("try:\n    import torch\n    x = 1\n{handler}\n    torch = None\n");
+        assert_eq!(rejected(&code), Vec::<String>::new(), "{code}");
+    }
+    assert_eq!(rejected("try:\n    import torch\nexcept KeyError:\n    pass\n"), ["torch"]);
+    assert_eq!(rejected("try:\n    pass\nexcept ImportError:\n    import torch\n"), ["torch"]);
+    assert_eq!(rejected("try:\n    import json\nexcept ImportError:\n    pass\nimport torch\n"), ["torch"]);
+    // Two inner ones end before the outer one does.
+    let nested = "try:\n    try:\n        import a\n    except ImportError:\n        import b\n    import c\n\
+                  except ImportError:\n    import d\n";
+    assert_eq!(rejected(nested), ["d"]);
+    assert_eq!(
+        rejected("from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    import torch\n"),
+        Vec::<String>::new()
+    );
+    assert_eq!(rejected("open('helper.py', 'w').write('')\nimport helper\n"), Vec::<String>::new());
+    assert_eq!(rejected("import os\nos.mkdir('kit')\nopen('kit/one.py', 'w')\nimport kit.one\n"), Vec::<String>::new());
+    // What is blocked is blocked.
+    assert_eq!(rejected("try:\n    import ctypes\nexcept ImportError:\n    ctypes = None\n"), ["ctypes"]);
+    assert_eq!(rejected("open('ctypes.py', 'w')\nimport ctypes\n"), ["ctypes"]);
+}
+
+#[test]
 fn a_blocked_submodule_is_found_in_a_from_import() {
     let policy = ImportPolicy { allowed: vec!["numpy".to_owned()], blocked: vec!["numpy.ctypeslib".to_owned()] };
     let validate = |code: &str| PythonCodeValidator::default().validate(code.as_bytes(), VERSION, Some(&policy));

@@ -1,0 +1,119 @@
+//! A server of the binary under test, and programs sent to it over HTTP.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Map, Value, json};
+
+use crate::sandbox::{Answer, Inside, Run};
+
+/// For one answer.
+const ANSWER_LIMIT: Duration = Duration::from_mins(2);
+/// What the log says in front of the address.
+const LISTENING: &str = "listening on http://";
+/// A secret of the server: its key, in its environment.
+const KEY: &str = "corpus-key-5b7d1c0a9e";
+
+/// A running server; dropping it ends it.
+pub(crate) struct Door {
+    server: Child,
+    address: SocketAddr,
+}
+
+impl Door {
+    /// Starts the server: without the import policy, because the kernel is the boundary, and with room for every limit
+    /// of the corpora.
+    pub(crate) fn open(binary: &Path) -> Result<Self, String> {
+        let mut server = Command::new(binary)
+            .args(["serve", "--port", "0"])
+            .env("PythonSandbox__ImportPolicy", "Off")
+            .env("PythonSandbox__ApiKeys__0", KEY)
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("cannot start a server: {error}"))?;
+        let log = server.stderr.take().ok_or("the server has no log")?;
+        let mut lines = BufReader::new(log).lines();
+        let address = lines
+            .by_ref()
+            .map_while(Result::ok)
+            .find_map(|line| line.split_once(LISTENING)?.1.trim().parse().ok())
+            .ok_or("the server ended before it listened")?;
+        // Nobody reads it, and it must not fill up.
+        std::thread::spawn(move || lines.for_each(drop));
+        Ok(Self { server, address })
+    }
+
+    /// Sends one program and waits for its result.
+    pub(crate) fn ask(&self, run: &Run) -> Result<Answer, String> {
+        let code = std::fs::read(run.program).map_err(|error| format!("cannot read the program: {error}"))?;
+        let mut body = json!({
+            "code": String::from_utf8_lossy(&code),
+            "args": run.args,
+            "stdin": String::from_utf8_lossy(run.stdin),
+        });
+        let mut resources = Map::new();
+        for flag in run.limits {
+            let (name, value) = flag.split_once('=').ok_or_else(|| format!("`{flag}` is not `--name=value`"))?;
+            let number = || value.parse::<f64>().map_err(|_| format!("`{flag}` is no number"));
+            match name {
+                "--timeout" => body["timeout"] = json!(number()?),
+                "--cpu-time" => drop(resources.insert("cpuTime".to_owned(), json!(number()?))),
+                "--processes" => {
+                    let count: u32 = value.parse().map_err(|_| format!("`{flag}` is no number"))?;
+                    resources.insert("processLimit".to_owned(), json!(count));
+                }
+                "--cpu" | "--memory" | "--disk" => {
+                    drop(resources.insert(format!("{}Limit", &name[2..]), json!(value)));
+                }
+                _ => return Err(format!("`{flag}` has no counterpart over HTTP")),
+            }
+        }
+        body["resources"] = Value::Object(resources);
+        let asked = Instant::now();
+        let (status, text) = self.post(&body.to_string()).map_err(|error| format!("no answer: {error}"))?;
+        if text.contains(KEY) {
+            return Err("the server's key came out of the sandbox".to_owned());
+        }
+        match status {
+            200 => {
+                let result = serde_json::from_str(&text).map_err(|error| format!("no result ({error}): {text}"))?;
+                Ok(Answer::Ran(Box::new(Inside { result, text, took: asked.elapsed() })))
+            }
+            422 => Ok(Answer::Rejected(text)),
+            _ => Err(format!("{status}: {text}")),
+        }
+    }
+
+    fn post(&self, body: &str) -> std::io::Result<(u16, String)> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+        write!(
+            stream,
+            "POST /api/python/execute HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx-api-key: {KEY}\r\n\
+             content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        let answer = String::from_utf8_lossy(&answer);
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or_default();
+        Ok((status, body.to_owned()))
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        if let Some(pid) = i32::try_from(self.server.id()).ok().and_then(Pid::from_raw) {
+            // It may have ended.
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        drop(self.server.wait());
+    }
+}
