@@ -51,9 +51,9 @@ impl Door {
 
     /// Sends one program and waits for its result.
     pub(crate) fn ask(&self, run: &Run) -> Result<Answer, String> {
-        let code = std::fs::read(run.program).map_err(|error| format!("cannot read the program: {error}"))?;
+        let code = std::fs::read_to_string(run.program).map_err(|error| format!("cannot read the program: {error}"))?;
         let mut body = json!({
-            "code": String::from_utf8_lossy(&code),
+            "code": code,
             "args": run.args,
             "stdin": String::from_utf8_lossy(run.stdin),
         });
