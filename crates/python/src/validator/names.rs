@@ -5,7 +5,7 @@ use std::{
     collections::{HashMap, HashSet},
 };
 
-use ruff_python_ast::{Expr, ExprContext, Stmt};
+use ruff_python_ast::{Expr, ExprCall, ExprContext, Stmt};
 
 use super::walk::{Node, walk};
 
@@ -81,6 +81,15 @@ impl Aliases {
         self.decoded.contains(name)
     }
 
+    /// The module that a call returns: `__import__("base64")`.
+    fn imported_by(&self, call: &ExprCall) -> Option<String> {
+        let Expr::Name(function) = call.func.as_ref() else { return None };
+        if function.id.as_str() != "__import__" || self.bound.contains("__import__") {
+            return None;
+        }
+        literal(call.arguments.find_argument_value("name", 0)?).map(Cow::into_owned).filter(|name| name.len() <= 100)
+    }
+
     /// The path that an expression stands for: `pickle.loads`, or `eval`. Nothing when it is no path.
     pub(super) fn path_of<'e>(&self, expr: &'e Expr) -> Option<Cow<'e, str>> {
         let mut attributes = Vec::new();
@@ -102,17 +111,22 @@ impl Aliases {
                     if attributes.is_empty() {
                         return Some(without_builtins(first));
                     }
-                    let mut path = first.into_owned();
-                    for attribute in attributes.iter().rev() {
-                        path.push('.');
-                        path.push_str(attribute);
-                    }
-                    return Some(without_builtins(Cow::Owned(path)));
+                    return Some(without_builtins(Cow::Owned(joined(first.into_owned(), &attributes))));
                 }
+                Expr::Call(call) => return Some(Cow::Owned(joined(self.imported_by(call)?, &attributes))),
                 _ => return None,
             }
         }
     }
+}
+
+/// `path` with attributes, the last one first.
+fn joined(mut path: String, attributes: &[&str]) -> String {
+    for attribute in attributes.iter().rev() {
+        path.push('.');
+        path.push_str(attribute);
+    }
+    path
 }
 
 fn without_builtins(path: Cow<'_, str>) -> Cow<'_, str> {

@@ -246,6 +246,8 @@ fn dangerous_constructs_are_warned_of() {
         ("from base64 import b64decode as d\nexec(compile(d(x), 'a', 'exec'))", DecodedCode),
         ("import zlib, base64\ncode = zlib.decompress(base64.b64decode(x))\nexec(code)", DecodedCode),
         ("exec(bytes.fromhex('70617373').decode())", DecodedCode),
+        ("exec(__import__('base64').b64decode('cHJpbnQoMSk='))", DecodedCode),
+        ("__import__('os').system('ls')", ShellCommand),
         ("().__class__.__base__.__subclasses__()", DunderWalk),
         ("''.__class__.__mro__[1].__subclasses__()", DunderWalk),
         ("x.__init__.__globals__['os']", DunderWalk),
