@@ -34,7 +34,7 @@ impl Admission {
         if let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() {
             return Ok(Permit { _permit: permit });
         }
-        let message = format!("{} programs run already, which is as many as may", self.capacity);
+        let message = format!("{} programs are being served already, which is as many as may", self.capacity);
         let mut error = SandboxError::new(ErrorCode::Busy, message).with_hint(
             "ask again when one has ended, or raise `MaxConcurrentExecutions` if the host has CPUs and memory to spare",
         );

@@ -4,16 +4,18 @@
 //! over the compiler can choose them. It can have itself called wrong, or be run in the sandbox, which is what it is
 //! for.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use aevatar_sandbox_contract::{
-    ByteQuantity, DEFAULT_LIMITS, ExecutionId, ExecutionPlan, ExecutionStatus, PythonEnvironment, PythonError,
+    ByteQuantity, ExecutionId, ExecutionPlan, ExecutionStatus, ImportPolicy, PythonEnvironment, PythonError,
     ResourceLimits, SandboxExecutionResult,
 };
 
 use crate::report;
 
 const PROGRAM: &str = include_str!("compile_check.py");
+/// How long CPython may think about it.
+const LONGEST: Duration = Duration::from_secs(5);
 
 /// What CPython says of a program.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,22 +27,29 @@ pub(crate) enum Compiled {
 }
 
 /// The execution that asks; the program goes to its stdin.
-pub(crate) fn plan(environment: &PythonEnvironment) -> ExecutionPlan {
+pub(crate) fn plan(
+    code: &[u8],
+    environment: &PythonEnvironment,
+    import_policy: Option<Arc<ImportPolicy>>,
+    defaults: &ResourceLimits,
+) -> ExecutionPlan {
+    let mebibytes = u32::try_from(code.len() >> 20).unwrap_or(u32::MAX);
     ExecutionPlan {
         id: ExecutionId::generate(),
         code: PROGRAM.into(),
         args: Vec::new(),
         env: BTreeMap::new(),
         limits: ResourceLimits {
-            // Enough for any program of the default length, and small enough for a disk in memory.
-            disk_limit: ByteQuantity::from_mebibytes(1),
+            // For the program and the one that asks, and as a rule small enough for a disk in memory.
+            disk_limit: ByteQuantity::from_mebibytes(mebibytes.saturating_add(2)),
             process_limit: 2,
-            timeout: Duration::from_secs(5),
-            ..DEFAULT_LIMITS
+            timeout: LONGEST.min(defaults.timeout),
+            ..defaults.clone()
         },
         disk_limit_is_default: true,
         environment: environment.clone(),
-        import_policy: None,
+        // The same, so that it is the same engine.
+        import_policy,
     }
 }
 

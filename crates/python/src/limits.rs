@@ -49,7 +49,7 @@ pub(crate) fn resolve(
     }
     if limits.timeout.is_zero() || limits.timeout > MAX_TIMEOUT {
         return refuse(
-            format!("a timeout of {:?} is out of range", limits.timeout),
+            format!("a timeout of {} s is out of range", limits.timeout.as_secs_f64()),
             "ask for more than 0 seconds and at most 24 hours",
         );
     }

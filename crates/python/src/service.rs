@@ -56,6 +56,9 @@ pub fn default_concurrency() -> usize {
     cpus() * 16
 }
 
+/// Programs that may be read at the same time without being run, for each CPU. Each takes milliseconds as a rule.
+const VALIDATIONS_PER_CPU: usize = 8;
+
 fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
@@ -69,6 +72,9 @@ pub struct PythonSandboxService {
     validator: PythonCodeValidator,
     /// As many programs are read at the same time as there are CPUs; a hostile one takes tenths of a second.
     readers: Arc<Semaphore>,
+    /// Programs that are only to be read do not stand in the way of those that are to run.
+    validation_readers: Arc<Semaphore>,
+    validations: Admission,
     admission: Admission,
     options: Arc<ServiceOptions>,
     stopping: CancellationToken,
@@ -93,6 +99,8 @@ impl PythonSandboxService {
             progress: Arc::new(NoProgress),
             validator: PythonCodeValidator::new(options.validator.clone()),
             readers: Arc::new(Semaphore::new(cpus())),
+            validation_readers: Arc::new(Semaphore::new(cpus().div_ceil(2))),
+            validations: Admission::new(cpus() * VALIDATIONS_PER_CPU),
             admission: Admission::new(options.max_concurrent_executions),
             options: Arc::new(options),
             stopping: CancellationToken::new(),
@@ -140,7 +148,11 @@ impl PythonSandboxService {
             () = self.stopping.cancelled() => return Err(broken_off(ErrorCode::Interrupted, "the service stopped")),
         };
         let import_policy = self.options.imports.policy(&environment);
-        let report = self.read(&request.code, &environment, import_policy.clone()).await?;
+        let report = tokio::select! {
+            report = self.read(&self.readers, &request.code, &environment, import_policy.clone()) => report?,
+            () = cancelled.cancelled() => return Err(broken_off(ErrorCode::Cancelled, "cancelled")),
+            () = self.stopping.cancelled() => return Err(broken_off(ErrorCode::Interrupted, "the service stopped")),
+        };
         let plan = ExecutionPlan {
             id: ExecutionId::generate(),
             code: request.code,
@@ -170,17 +182,19 @@ impl PythonSandboxService {
     /// Reads a program without running it: syntax, imports, dangerous constructs.
     ///
     /// # Errors
-    /// The program is too long or contains NUL characters, or the Python environment cannot be prepared.
+    /// The program is too long or contains NUL characters, as many programs are being read as may, or the Python
+    /// environment cannot be prepared.
     pub async fn validate(&self, code: Vec<u8>, environment: Option<String>) -> Result<ValidationReport, SandboxError> {
         self.validator.check_size(&code)?;
+        let _permit = self.validations.enter()?;
         let environment = self.prepare(environment).await?;
         let import_policy = self.options.imports.policy(&environment);
-        let mut report = self.read(&code, &environment, import_policy).await?;
+        let mut report = self.read(&self.validation_readers, &code, &environment, import_policy.clone()).await?;
         // CPython is only asked where that costs nobody a turn.
         if report.syntax_error.is_some()
             && let Ok(_permit) = self.admission.enter()
         {
-            match self.ask_cpython(code, &environment, &CancellationToken::new()).await {
+            match self.ask_cpython(code, &environment, import_policy, &CancellationToken::new()).await {
                 Compiled::Rejected(error) => report.syntax_error = Some(error),
                 Compiled::Accepted => {
                     report.syntax_error = None;
@@ -195,13 +209,14 @@ impl PythonSandboxService {
     /// The validator's report; it works on a thread that may block.
     async fn read(
         &self,
+        readers: &Arc<Semaphore>,
         code: &[u8],
         environment: &PythonEnvironment,
         imports: Option<Arc<ImportPolicy>>,
     ) -> Result<ValidationReport, SandboxError> {
         let (validator, code, python) = (self.validator.clone(), code.to_vec(), environment.python);
         // It is never closed.
-        let turn = Arc::clone(&self.readers).acquire_owned().await.ok();
+        let turn = Arc::clone(readers).acquire_owned().await.ok();
         let reading = tokio::task::spawn_blocking(move || {
             let report = validator.validate(&code, python, imports.as_deref());
             drop(turn);
@@ -221,7 +236,8 @@ impl PythonSandboxService {
         report: &ValidationReport,
         cancelled: &CancellationToken,
     ) -> Option<PythonError> {
-        match self.ask_cpython(plan.code.clone(), &plan.environment, cancelled).await {
+        let policy = plan.import_policy.clone();
+        match self.ask_cpython(plan.code.clone(), &plan.environment, policy, cancelled).await {
             Compiled::Accepted => None,
             Compiled::Rejected(error) => Some(error),
             Compiled::Unknown => report.syntax_error.clone(),
@@ -232,9 +248,10 @@ impl PythonSandboxService {
         &self,
         code: Vec<u8>,
         environment: &PythonEnvironment,
+        import_policy: Option<Arc<ImportPolicy>>,
         cancelled: &CancellationToken,
     ) -> Compiled {
-        let plan = compile_check::plan(environment);
+        let plan = compile_check::plan(&code, environment, import_policy, &self.options.default_limits);
         // A host that cannot run this sandbox cannot run the program's either, and will say so then.
         let Ok(sandbox) = self.backend.launch(&plan).await else { return Compiled::Unknown };
         let (cancelled, stopping) = (cancelled.clone(), self.stopping.clone());
@@ -354,8 +371,7 @@ async fn not_run(
 
 /// An execution that ended before it began: there is no result of it.
 fn broken_off(code: ErrorCode, why: &str) -> SandboxError {
-    SandboxError::new(code, format!("{why} while the Python environment was being prepared"))
-        .with_hint("what was prepared so far is removed or used at the next attempt")
+    SandboxError::new(code, format!("{why} before the program was started")).with_hint("nothing was run")
 }
 
 fn environment_unavailable(error: EnvironmentError) -> SandboxError {

@@ -1,7 +1,12 @@
 //! From the bytes of a body to a typed request, with errors that name the field.
 
-use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, error::Category};
+use std::{borrow::Cow, fmt};
+
+use serde::{
+    Deserializer,
+    de::{DeserializeOwned, DeserializeSeed, IgnoredAny, MapAccess, Visitor},
+};
+use serde_json::{error::Category, value::RawValue};
 
 use crate::problem::{Problem, ProblemCode};
 
@@ -18,16 +23,27 @@ const SHOWN: usize = 64;
 
 /// Reads `bytes` as a `T` with the fields of `shape`.
 ///
+/// What is no field of `shape` is never built: a small text can be a large tree.
+///
 /// # Errors
 /// It is no JSON, or not that.
 pub(crate) fn read<T: DeserializeOwned>(bytes: &[u8], shape: &Shape) -> Result<T, Problem> {
-    let value: Value = serde_json::from_slice(bytes).map_err(|error| malformed(&error))?;
-    let Value::Object(object) = value else {
-        return Err(Problem::new(ProblemCode::InvalidRequest, format!("the body is {}, not an object", kind(&value)))
+    let text = std::str::from_utf8(bytes).map_err(|error| {
+        Problem::new(ProblemCode::MalformedJson, format!("the body is not UTF-8: {error}"))
+            .with_hint("send JSON in UTF-8, without a byte order mark")
+    })?;
+    let object: &RawValue = serde_json::from_str(text).map_err(|error| malformed(&error))?;
+    if !object.get().starts_with('{') {
+        let kind = kind(object.get());
+        return Err(Problem::new(ProblemCode::InvalidRequest, format!("the body is {kind}, not an object"))
             .with_hint("send an object, as in {\"code\": \"print(1)\"}"));
-    };
+    }
     let object = normalise(object, shape, "")?;
-    serde_path_to_error::deserialize(Value::Object(object)).map_err(|error| {
+    serde_path_to_error::deserialize(&mut serde_json::Deserializer::from_str(&object)).map_err(|error| {
+        if error.inner().classify() != Category::Data {
+            // Half a character, or a number that is none: that is not seen when a value is passed over.
+            return malformed(error.inner());
+        }
         let path = error.path().to_string();
         let problem = Problem::new(ProblemCode::InvalidRequest, wrong(&path, error.inner()))
             .with_hint("see `/openapi.json` for the fields, their types and their ranges");
@@ -39,44 +55,95 @@ fn malformed(error: &serde_json::Error) -> Problem {
     let problem = Problem::new(ProblemCode::MalformedJson, format!("the body is not valid JSON: {error}"));
     match error.classify() {
         Category::Eof => problem.with_hint("the body ends too early: is it complete?"),
-        _ if error.to_string().starts_with("recursion limit") => {
-            problem.with_hint("send at most 127 levels of arrays and objects")
-        }
         _ => problem.with_hint("quotes and line breaks inside a JSON string are written \\\" and \\n"),
     }
 }
 
+/// What is wrong, without a place in a text that the client has not sent.
 fn wrong(path: &str, error: &serde_json::Error) -> String {
-    if path == "." { error.to_string() } else { format!("`{path}`: {error}") }
+    let words = error.to_string();
+    let words = words.rsplit_once(" at line ").map_or(words.as_str(), |(words, _)| words);
+    if path == "." { words.to_owned() } else { format!("`{path}`: {words}") }
 }
 
-/// Brings the names of fields to camelCase (`Code` is `code`), and refuses unknown ones.
-fn normalise(object: Map<String, Value>, shape: &Shape, path: &str) -> Result<Map<String, Value>, Problem> {
-    let mut known = Map::new();
-    for (name, value) in object {
-        let Some((field, inner)) = shape.fields.iter().find(|(field, _)| is_cased(&name, field)) else {
-            return Err(unknown(&name, shape, path));
-        };
-        let value = match (value, inner) {
-            (Value::Object(object), Some(inner)) => {
-                Value::Object(normalise(object, inner, &format!("{path}{field}."))?)
-            }
-            // Serde would take its values for those of the fields, in their order.
-            (value @ Value::Array(_), Some(_)) => {
-                let detail = format!("`{path}{field}` is {}, not an object", kind(&value));
-                return Err(Problem::new(ProblemCode::InvalidRequest, detail)
-                    .with_field(format!("{path}{field}"))
-                    .with_hint("see `/openapi.json` for its fields"));
-            }
-            (value, _) => value,
-        };
-        if known.insert((*field).to_owned(), value).is_some() {
-            return Err(Problem::new(ProblemCode::InvalidRequest, format!("`{path}{field}` is given twice"))
-                .with_field(format!("{path}{field}"))
-                .with_hint("a field may be written `camelCase` or `PascalCase`, once"));
-        }
+/// Brings the names of fields to camelCase (`Code` is `code`), and refuses unknown ones and those that are given twice.
+fn normalise(object: &RawValue, shape: &Shape, path: &str) -> Result<String, Problem> {
+    let mut fields = serde_json::Deserializer::from_str(object.get());
+    let fields = Fields { shape, path }.deserialize(&mut fields);
+    match fields {
+        Ok(Ok(text)) => Ok(text),
+        Ok(Err(problem)) => Err(problem),
+        // It was read once already, so this does not happen.
+        Err(error) => Err(malformed(&error)),
     }
-    Ok(known)
+}
+
+/// Reads an object field by field.
+struct Fields<'a> {
+    shape: &'a Shape,
+    path: &'a str,
+}
+
+impl<'de> DeserializeSeed<'de> for Fields<'_> {
+    type Value = Result<String, Problem>;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Fields<'_> {
+    type Value = Result<String, Problem>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
+        let Self { shape, path } = self;
+        let mut text = String::from("{");
+        let mut seen = Vec::new();
+        let mut problem = None;
+        while let Some(name) = object.next_key::<Cow<'de, str>>()? {
+            let known = shape.fields.iter().find(|(field, _)| is_cased(&name, field));
+            // The rest is still looked through, as a reader must, and nothing of it is kept.
+            let (Some((field, inner)), None) = (known, &problem) else {
+                object.next_value::<IgnoredAny>()?;
+                if known.is_none() {
+                    problem.get_or_insert_with(|| unknown(&name, shape, path));
+                }
+                continue;
+            };
+            let value = object.next_value::<&RawValue>()?;
+            if seen.contains(field) {
+                problem = Some(twice(path, field));
+                continue;
+            }
+            seen.push(*field);
+            if seen.len() > 1 {
+                text.push(',');
+            }
+            text.extend(["\"", field, "\":"]);
+            match inner {
+                Some(inner) if value.get().starts_with('{') => {
+                    match normalise(value, inner, &format!("{path}{field}.")) {
+                        Ok(value) => text.push_str(&value),
+                        Err(found) => problem = Some(found),
+                    }
+                }
+                Some(_) if value.get() != "null" => problem = Some(no_object(path, field, value)),
+                _ => text.push_str(value.get()),
+            }
+        }
+        text.push('}');
+        Ok(problem.map_or(Ok(text), Err))
+    }
+}
+
+fn twice(path: &str, field: &str) -> Problem {
+    Problem::new(ProblemCode::InvalidRequest, format!("`{path}{field}` is given twice"))
+        .with_field(format!("{path}{field}"))
+        .with_hint("give it once; a field may be written in camel case or in Pascal case")
 }
 
 /// Whether `name` is `field`, in camel case or in Pascal case.
@@ -105,14 +172,22 @@ fn unknown(name: &str, shape: &Shape, path: &str) -> Problem {
     problem.with_hint(format!("the fields are {}", all.join(", ")))
 }
 
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
+fn no_object(path: &str, field: &str, value: &RawValue) -> Problem {
+    // Serde would take the values of an array for those of the fields, in their order.
+    let detail = format!("`{path}{field}` is {}, not an object", kind(value.get()));
+    Problem::new(ProblemCode::InvalidRequest, detail)
+        .with_field(format!("{path}{field}"))
+        .with_hint("see `/openapi.json` for its fields")
+}
+
+fn kind(json: &str) -> &'static str {
+    match json.bytes().next() {
+        Some(b'n') => "null",
+        Some(b't' | b'f') => "a boolean",
+        Some(b'"') => "a string",
+        Some(b'[') => "an array",
+        Some(b'{') => "an object",
+        _ => "a number",
     }
 }
 
@@ -185,11 +260,24 @@ mod tests {
 
     #[test]
     fn no_json_is_malformed() {
-        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-        for json in ["", "{", "{\"code\": \"x\"", "{'code': 'x'}", "\u{feff}{}", "{\"code\": \"\\ud800\"}", &deep] {
+        for json in ["", "{", "{\"code\": \"x\"", "{'code': 'x'}", "\u{feff}{}", "{\"code\": \"\\ud800\"}", "{} {}"] {
             assert_eq!(problem(json).0, ProblemCode::MalformedJson, "{}", json.chars().take(20).collect::<String>());
         }
         assert!(read::<Body>(b"{\"code\": \"\xFF\"}", &SHAPE).is_err());
+    }
+
+    #[test]
+    fn depth_is_no_danger() {
+        let deep = format!("{}{}", "[".repeat(1_000_000), "]".repeat(1_000_000));
+        assert_eq!(problem(&deep).1, "the body is an array, not an object");
+        assert_eq!(problem(&format!("{{\"code\": {deep}}}")).1, "`code`: invalid type: sequence, expected a string");
+        assert_eq!(problem(&format!("{{\"x\": {deep}}}")).1, "there is no field `x`");
+        assert_eq!(problem(&format!("{{\"code\": \"\", \"inner\": {deep}}}")).1, "`inner` is an array, not an object");
+    }
+
+    #[test]
+    fn the_same_name_twice_is_told() {
+        assert_eq!(problem(r#"{"code": "x", "code": "y"}"#).1, "`code` is given twice");
     }
 
     proptest! {

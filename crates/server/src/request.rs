@@ -1,9 +1,12 @@
 //! What clients send.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, fmt, time::Duration};
 
 use aevatar_sandbox_contract::{SandboxExecutionRequest, SandboxResources};
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{Error as _, MapAccess, SeqAccess, Visitor},
+};
 use utoipa::ToSchema;
 
 use crate::{
@@ -26,9 +29,11 @@ pub(crate) struct ExecuteRequest {
     /// What the program reads from stdin; end of file after it.
     stdin: Option<String>,
     /// `sys.argv[1:]`.
-    args: Option<Vec<String>>,
+    #[schema(value_type = Option<Vec<String>>)]
+    args: Option<Arguments>,
     /// Environment variables beside the sandbox's own few.
-    env: Option<BTreeMap<String, String>>,
+    #[schema(value_type = Option<BTreeMap<String, String>>)]
+    env: Option<Variables>,
     /// Name of the Python environment; the default one when left out.
     environment: Option<String>,
 }
@@ -42,6 +47,70 @@ pub(crate) struct ValidateRequest {
     pub(crate) code: String,
     /// Name of the Python environment; the default one when left out.
     pub(crate) environment: Option<String>,
+}
+
+/// Entries of `args` and of `env`: more could not be handed to a program. They are counted while they are read, because
+/// a small text can have a great many.
+const MAX_ENTRIES: usize = 4096;
+
+#[derive(Debug, Default)]
+struct Arguments(Vec<String>);
+
+#[derive(Debug, Default)]
+struct Variables(BTreeMap<String, String>);
+
+impl<'de> Deserialize<'de> for Arguments {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(Entries).map(Self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Variables {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(Pairs).map(Self)
+    }
+}
+
+struct Entries;
+
+impl<'de> Visitor<'de> for Entries {
+    type Value = Vec<String>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "a list of at most {MAX_ENTRIES} strings")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        let mut entries = Vec::new();
+        while let Some(entry) = list.next_element()? {
+            if entries.len() == MAX_ENTRIES {
+                return Err(A::Error::invalid_length(MAX_ENTRIES + 1, &self));
+            }
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+}
+
+struct Pairs;
+
+impl<'de> Visitor<'de> for Pairs {
+    type Value = BTreeMap<String, String>;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "an object of at most {MAX_ENTRIES} strings")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Self::Value, A::Error> {
+        let mut pairs = BTreeMap::new();
+        while let Some((name, value)) = object.next_entry()? {
+            if pairs.len() == MAX_ENTRIES {
+                return Err(A::Error::invalid_length(MAX_ENTRIES + 1, &self));
+            }
+            pairs.insert(name, value);
+        }
+        Ok(pairs)
+    }
 }
 
 const RESOURCES: Shape = Shape {
@@ -81,9 +150,9 @@ impl ExecuteRequest {
         });
         Ok(SandboxExecutionRequest {
             code: self.code.into_bytes(),
-            args: self.args.unwrap_or_default(),
+            args: self.args.unwrap_or_default().0,
             stdin: self.stdin.unwrap_or_default().into_bytes(),
-            env: self.env.unwrap_or_default(),
+            env: self.env.unwrap_or_default().0,
             timeout: timeout.transpose()?,
             resources: self.resources.unwrap_or_default(),
             environment: self.environment,

@@ -102,7 +102,7 @@ fn a_named_environment_is_made_used_and_removed() {
     assert_eq!((used.code, used.stdout.as_str()), (0, "1\n"), "{used:?}");
     let lacking = with(&["run", "--environment", "own", "-c", "import numpy"]);
     assert_eq!(lacking.code, 126, "{lacking:?}");
-    assert!(lacking.stderr.contains("`numpy` is not available in this sandbox"), "{lacking:?}");
+    assert!(lacking.stderr.contains("`numpy` is not allowed in this sandbox"), "{lacking:?}");
     let unrestricted = with(&["run", "--environment", "own", "--import-policy", "off", "-c", "import numpy"]);
     assert!(unrestricted.verdict().starts_with("Exception: uncaught ModuleNotFoundError"), "{unrestricted:?}");
     assert_eq!(with(&["env", "remove", "own"]).code, 0);

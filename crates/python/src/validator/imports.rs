@@ -66,7 +66,7 @@ pub(super) fn collect(
                 && !module.is_empty()
                 && !module.starts_with('.')
             {
-                collector.module(&module, argument.range());
+                collector.module_by(&module, argument.range(), true);
             }
         }
         _ => {}
@@ -86,8 +86,13 @@ struct Collector<'a> {
 }
 
 impl Collector<'_> {
-    /// One import of a module.
+    /// One import of a module by a statement.
     fn module(&mut self, module: &str, range: TextRange) -> ImportDecision {
+        self.module_by(module, range, false)
+    }
+
+    /// One import of a module, by a call with its name in quotes or by a statement.
+    fn module_by(&mut self, module: &str, range: TextRange, is_quoted: bool) -> ImportDecision {
         if !self.seen.contains(module) {
             if self.seen.len() < MAX_FINDINGS {
                 self.seen.insert(module.to_owned());
@@ -99,7 +104,11 @@ impl Collector<'_> {
             }
         }
         let decision = self.decide(module);
-        self.judge(module, range, decision);
+        let is_left_open = decision == ImportDecision::NotAllowed
+            && (self.optional.is_conditional(range) || self.optional.is_brought(module, is_quoted));
+        if !is_left_open {
+            self.judge(module, range, decision);
+        }
         decision
     }
 
@@ -128,18 +137,12 @@ impl Collector<'_> {
 
     fn judge(&mut self, module: &str, range: TextRange, decision: ImportDecision) {
         let Some(policy) = self.policy else { return };
-        // Whether such an import fails shows when the program runs, and the policy is there, too.
-        if decision == ImportDecision::NotAllowed
-            && (self.optional.is_guarded(range) || self.optional.is_brought(module))
-        {
-            return;
-        }
         let shown = shorten(module, QUOTED);
         let (rule, message) = match decision {
             ImportDecision::Allowed => return,
             ImportDecision::Blocked => (ValidationRule::BlockedModule, format!("`{shown}` is blocked in this sandbox")),
             ImportDecision::NotAllowed => {
-                (ValidationRule::ModuleNotAllowed, format!("`{shown}` is not available in this sandbox"))
+                (ValidationRule::ModuleNotAllowed, format!("`{shown}` is not allowed in this sandbox"))
             }
         };
         self.found.violations.add(self.source, rule, range, Some(module), || {

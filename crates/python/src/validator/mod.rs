@@ -2,7 +2,7 @@
 //!
 //! The syntax of the environment's own minor version, the imports against the policy, and constructs that look
 //! dangerous. None of it is a defence: a program is text from a stranger, and what it may do is decided by the kernel.
-//! So the validator must answer quickly, and survive every text: see [`scan`] and [`walk`].
+//! So the validator must answer quickly, and survive every text: see `scan` and `walk`.
 
 mod constructs;
 mod encodings;

@@ -1,7 +1,7 @@
 //! What to say to somebody who imports what is not there.
 
 /// Allowed modules that a hint lists.
-const LISTED: usize = 40;
+const LISTED: usize = 12;
 
 /// Names of packages, and of things near them, with the name that is imported.
 const PACKAGES: &[(&str, &str)] = &[
@@ -102,7 +102,7 @@ fn available(allowed: &[String]) -> String {
         return "only the standard library is available".to_owned();
     }
     let mut names: Vec<&str> = allowed.iter().map(String::as_str).filter(|name| !name.starts_with('_')).collect();
-    names.sort_unstable();
+    names.sort_by_key(|name| name.to_lowercase());
     let more = if names.len() > LISTED { ", …" } else { "" };
     names.truncate(LISTED);
     format!("besides the standard library there are: {}{more}", names.join(", "))
@@ -164,7 +164,7 @@ mod tests {
             ("cv2", "`PIL` is, and may do"),
             ("torch.nn", "`sklearn` is, and may do"),
             ("yaml", "the standard library has json or tomllib"),
-            ("left_pad_forever", "besides the standard library there are: PIL, bs4"),
+            ("left_pad_forever", "besides the standard library there are: bs4, certifi"),
         ] {
             let hint = instead_of_unknown(module, &allowed);
             assert!(hint.contains(expected), "{module}: {hint}");

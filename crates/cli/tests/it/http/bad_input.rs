@@ -106,8 +106,6 @@ fn what_is_no_json_starts_nothing() {
         ("{\"code\": \"1\", \"timeout\": 1e999}".to_owned(), "quotes"),
         ("{\"code\": \"1\", \"timeout\": NaN}".to_owned(), "quotes"),
         ("code=print(1)".to_owned(), "quotes"),
-        (deep(200), "127 levels"),
-        (deep(500_000), "127 levels"),
     ] {
         let request = Request::post("/api/python/execute", &body).header("content-length", &body.len().to_string());
         let problem = server.ask(&request).problem(400, "MalformedJson");
@@ -119,9 +117,10 @@ fn what_is_no_json_starts_nothing() {
         let problem = server.ask(&Request::post("/api/python/execute", body)).problem(400, "InvalidRequest");
         assert_eq!(problem["detail"], format!("the body is {kind}, not an object"));
     }
-    // As deep as may be.
-    let problem = server.ask(&Request::post("/api/python/execute", deep(100))).problem(400, "InvalidRequest");
-    assert_eq!(problem["field"], "code");
+    for levels in [100, 500_000] {
+        let problem = server.ask(&Request::post("/api/python/execute", deep(levels))).problem(400, "InvalidRequest");
+        assert_eq!(problem["field"], "code");
+    }
     free(&server, running);
 }
 
