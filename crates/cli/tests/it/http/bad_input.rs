@@ -53,7 +53,7 @@ fn values_of_no_sense_are_named_and_start_nothing() {
         (json!({ "code": "1", "env": { "A": 1 } }), "env.A".into(), "integer `1`"),
         (json!({ "code": "1", "env": { "A=B": "" } }), Value::Null, "name"),
         (json!({ "code": "1", "env": { "": "" } }), Value::Null, "no name"),
-        (json!({ "code": "1", "resources": "1Gi" }), "resources".into(), "string \"1Gi\""),
+        (json!({ "code": "1", "resources": "1Gi" }), "resources".into(), "a string, not an object"),
         (json!({ "code": "1", "resources": ["1", "1Gi"] }), "resources".into(), "an array, not an object"),
         (json!({ "code": "1", "environment": 5 }), "environment".into(), "integer `5`"),
         (resource("memoryLimit", "100 apples".into()), "resources.memoryLimit".into(), "100 apples"),
