@@ -8,7 +8,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{host, place::Place, require};
+use crate::{host, place::Place, require, site};
 
 #[test]
 fn output_arrives_while_the_program_runs() {
@@ -43,7 +43,7 @@ fn a_reader_that_leaves_does_not_hold_up_the_program() {
         if let Some(status) = child.try_wait().unwrap() {
             break status;
         }
-        if started.elapsed() > Duration::from_secs(20) {
+        if started.elapsed() > site::patience(Duration::from_secs(20)) {
             kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
             child.wait().unwrap();
             panic!("it hangs");
@@ -95,12 +95,13 @@ fn much_output_is_streamed_whole_and_kept_as_head_and_tail() {
     // 50 MiB of numbered lines of 16 bytes.
     let lines = (50 << 20) / 16;
     let code = format!("import sys\nfor i in range({lines}): sys.stdout.write(f'{{i:015}}\\n')");
-    let streamed = place.run(&["-c", &code]);
+    let timeout = site::timeout();
+    let streamed = place.run(&["--timeout", &timeout, "-c", &code]);
     assert_eq!((streamed.code, streamed.stdout_bytes), (0, 50 << 20));
     assert!(streamed.stdout.starts_with("000000000000000\n"));
     assert!(streamed.stdout.ends_with(&format!("{:015}\n", lines - 1)));
 
-    let result = place.run_json(&["-c", &code]);
+    let result = place.run_json(&["--timeout", &timeout, "-c", &code]);
     assert_eq!(result["status"], "Completed");
     assert_eq!(result["truncated"]["stdout"], true);
     assert_eq!(result["truncated"]["stderr"], false);
