@@ -153,8 +153,22 @@ fn run_control(path: &Path, attack: &Attack, canaries: &Canaries) -> Result<Fini
         );
     }
     // Mounts of a control were in a namespace that is gone by now, so nothing is in the way.
-    folder.close().map_err(|error| format!("cannot remove the control's folder: {error}"))?;
+    remove_tree(folder).map_err(|error| format!("cannot remove the control's folder: {error}"))?;
     last.ok_or_else(|| "runs = 0".to_owned())
+}
+
+/// Removes what an attack may have left. Not by ourselves: a tree can be deeper than a process may have descriptors, and
+/// closed to its own owner.
+fn remove_tree(folder: tempfile::TempDir) -> std::io::Result<()> {
+    let script = r#"chmod -R u+rwX "$1" && rm -rf "$1""#;
+    let removed = Command::new("sh").args(["-c", script, "sh"]).arg(folder.path()).output()?;
+    if removed.status.success() {
+        // Its destructor would look for it.
+        drop(folder.keep());
+        return Ok(());
+    }
+    let stderr = String::from_utf8_lossy(&removed.stderr);
+    Err(std::io::Error::other(stderr.lines().next().unwrap_or_default().to_owned()))
 }
 
 fn check_control(attack: &Attack, control: &Finished, canaries: &Canaries) -> Differences {
