@@ -152,7 +152,7 @@ def limits_hold(user):
         "disk": (
             ["--memory", "128Mi", "--disk", "16Mi", "-c", "open('/work/x', 'wb').write(bytes(20 << 20))"],
             1,
-            "Exception",
+            "DiskLimit",
         ),
     }
     for name, (arguments, code, reason) in outcomes.items():

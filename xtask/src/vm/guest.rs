@@ -131,6 +131,8 @@ fn make(release: &Release, built: &Built, folder: &Path, draft: &Path) -> anyhow
 
 /// An image of `size` with the content of `folder`.
 pub(super) fn make_image(image: &Path, folder: &Path, size: &str) -> anyhow::Result<()> {
+    // mke2fs would announce that it makes the file.
+    fs::File::create(image)?;
     let made = Command::new("mkfs.ext4").args(["-q", "-m", "0", "-d"]).arg(folder).arg(image).arg(size).status();
     ensure!(made.context("could not run mkfs.ext4")?.success(), "mkfs.ext4 could not make {}", image.display());
     Ok(())
