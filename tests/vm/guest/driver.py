@@ -29,8 +29,9 @@ watching = threading.Lock()
 
 
 def say(text):
+    minutes, seconds = divmod(int(time.clock_gettime(time.CLOCK_BOOTTIME)), 60)
     with watching:
-        watcher.write(text.encode(errors="replace") + b"\n")
+        watcher.write(f"{minutes:3}:{seconds:02} {text}\n".encode(errors="replace"))
 
 
 def facts():
