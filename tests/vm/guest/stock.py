@@ -155,6 +155,9 @@ def limits_hold(user):
             "DiskLimit",
         ),
     }
+    if user == "root":
+        # Half a minute under emulation, and nothing of it depends on the user.
+        del outcomes["output"]
     for name, (arguments, code, reason) in outcomes.items():
         got, stdout, stderr = run(user, "run", "--json", *arguments)
         result = json.loads(stdout) if stdout else stderr
