@@ -160,6 +160,9 @@ def main():
     make_user_cache()
     make_site("root", 0, CACHE)
     make_site("session", UID, f"/home/{USER}/.cache/aevatar-sandbox")
+    # What the environment knows of the host's fonts is another file system's: it is looked at anew, by who may write.
+    prepare = [PAYLOAD / "root/aevatar-sandbox", "env", "prepare"]
+    subprocess.run(prepare, env={**os.environ, "AEVATAR_SANDBOX_CACHE": str(CACHE)}, stdout=subprocess.DEVNULL, check=True)
     for number, step in enumerate(plan["steps"]):
         run_step(number, step, plan["slowness"])
     (RESULTS / "complete").write_text("")
