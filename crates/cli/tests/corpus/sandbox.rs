@@ -190,7 +190,7 @@ impl Engine {
         };
         command.arg(&self.binary).args(["run", "--json", "--import-policy"]);
         command.arg(if run.policy == Policy::Off { "off" } else { "enforce" });
-        command.args(self.python_arguments()).args(run.limits);
+        command.args(self.python_arguments()).args(run.limits).envs(site::settings());
         command.arg(run.program).args(run.args);
         if let Some((name, secret)) = run.environment {
             command.env(name, secret);

@@ -48,9 +48,15 @@ pub(crate) fn slowness() -> u32 {
     }
 }
 
-/// `--timeout` for a program that is slow but not about time: the default, stretched.
-pub(crate) fn timeout() -> String {
-    (30 * slowness()).to_string()
+/// Settings for `aevatar-sandbox run`: on a slow host, more time for programs that name no limit.
+pub(crate) fn settings() -> Vec<(&'static str, String)> {
+    let seconds = (30 * slowness()).to_string();
+    match slowness() {
+        1 => Vec::new(),
+        // The default may not be above the maximum, which is 300.
+        2..=10 => vec![("PythonSandbox__DefaultTimeout", seconds)],
+        _ => vec![("PythonSandbox__DefaultTimeout", seconds.clone()), ("PythonSandbox__MaxTimeout", seconds)],
+    }
 }
 
 /// How long to wait here for what takes at most `time` on a usual machine. Only the tests' patience is stretched, never

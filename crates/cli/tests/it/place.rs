@@ -114,6 +114,9 @@ impl Place {
     /// The same behind another program that executes it: `unshare`.
     pub(crate) fn command_as(&self, mut command: Command, arguments: &[impl AsRef<OsStr>]) -> Command {
         command.args(arguments).current_dir(self.path().join("work")).env_remove("AEVATAR_SANDBOX_ISOLATION");
+        if arguments.first().is_some_and(|verb| verb.as_ref() == "run") {
+            command.envs(site::settings());
+        }
         command.env("AEVATAR_SANDBOX_CACHE", self.cache()).env("TMPDIR", self.path().join("tmp"));
         command
     }
