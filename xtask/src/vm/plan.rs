@@ -47,6 +47,9 @@ pub(super) struct Step {
     pub(super) only: Option<Vec<String>>,
 }
 
+/// The corpora without their repetitions with the import policy and over HTTP: the kernel sees the same programs.
+const CORPUS: [&str; 5] = ["bin/corpus", "--skip", "policy::", "--skip", "http::"];
+
 const PYTHON: &str = "/usr/bin/python3";
 
 /// All steps in their order.
@@ -58,8 +61,8 @@ fn steps() -> [Step; 6] {
         step("service", "root", &[PYTHON, "-B", "guest/service.py"], false, 1),
         step("root-it", "root", &["bin/it"], true, 2),
         step("tester-it", "tester", &["bin/it"], true, 2),
-        step("root-corpus", "root", &["bin/corpus"], false, 2),
-        step("tester-corpus", "tester", &["bin/corpus"], false, 2),
+        step("root-corpus", "root", &CORPUS, false, 2),
+        step("tester-corpus", "tester", &CORPUS, false, 2),
     ]
 }
 

@@ -134,9 +134,7 @@ impl Engine {
     fn prepare(caller: Caller) -> Result<Self, String> {
         let built = site::binary();
         let engine = match caller {
-            Caller::CurrentUser | Caller::OverHttp => {
-                Self { binary: built.clone(), ordinary_user: None, door: None }
-            }
+            Caller::CurrentUser | Caller::OverHttp => Self { binary: built.clone(), ordinary_user: None, door: None },
             Caller::OrdinaryUser => {
                 let user = OrdinaryUser::create(&built)?;
                 Self { binary: user.binary(), ordinary_user: Some(user), door: None }
