@@ -8,6 +8,8 @@ use std::{
 
 use anyhow::{Context, bail};
 
+use crate::vm;
+
 /// Debian packages that tests need, each with a file that shows that it is there. Other distributions: the same
 /// programs by their own names.
 const PACKAGES: [(&str, &str); 6] = [
@@ -20,7 +22,7 @@ const PACKAGES: [(&str, &str); 6] = [
 ];
 
 pub(crate) fn run() -> anyhow::Result<()> {
-    install_missing()?;
+    install_missing(&PACKAGES)?;
     let checks: [(&str, &[&str]); 3] = [
         ("format", &["fmt", "--all", "--check"]),
         ("lints", &["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]),
@@ -32,9 +34,12 @@ pub(crate) fn run() -> anyhow::Result<()> {
             failed.push(name);
         }
     }
-    let (passed, counts) = test().context("could not run the tests")?;
+    let (passed, mut counts) = test().context("could not run the tests")?;
     if !passed {
         failed.push("tests");
+    }
+    if !stock_linux(&mut counts) {
+        failed.push("stock Linux");
     }
     println!("{} passed, {} failed, {} skipped", counts.passed, counts.failed, counts.ignored);
     if failed.is_empty() { Ok(()) } else { bail!("failed: {}", failed.join(", ")) }
@@ -89,16 +94,55 @@ fn test() -> anyhow::Result<(bool, Counts)> {
     Ok((passed, counts))
 }
 
+/// Set to `1` when the smoke set is to run in a guest with a stock Linux, too: it takes minutes of emulation.
+const STOCK_LINUX: &str = "SANDBOX_STOCK_LINUX";
+
+/// Runs the smoke set in a guest with a stock Linux, when that is asked for, and adds its cases. Where no guest can be
+/// made they are skipped; a guest that can be made and fails is a failure.
+fn stock_linux(counts: &mut Counts) -> bool {
+    if std::env::var(STOCK_LINUX).is_ok_and(|value| value == "1") {
+        return stock_linux_guest(counts);
+    }
+    println!("skipped the smoke set on a stock Linux: {STOCK_LINUX}=1 runs it, or `cargo xtask vm-test --set smoke`");
+    counts.ignored += vm::smoke_size();
+    true
+}
+
+fn stock_linux_guest(counts: &mut Counts) -> bool {
+    if let Err(error) = install_missing(&vm::PACKAGES) {
+        eprintln!("no guest: {error:#}");
+        return false;
+    }
+    println!("== stock Linux: cargo xtask vm-test --set smoke --dev");
+    if let Some(obstacle) = vm::obstacle() {
+        println!("skipped the tests on a stock Linux, all of them: {obstacle}");
+        counts.ignored += vm::smoke_size();
+        return true;
+    }
+    match vm::test(&vm::Options::of_ci()) {
+        Ok(guest) => {
+            counts.passed += guest.passed;
+            counts.failed += guest.failed;
+            counts.ignored += guest.skipped;
+            guest.are_good()
+        }
+        Err(error) => {
+            eprintln!("no result from a stock Linux: {error:#}");
+            counts.failed += vm::smoke_size();
+            false
+        }
+    }
+}
+
 /// Installs packages that are missing, as root on a Debian. Elsewhere it names them and goes on: a test that lacks
 /// something says so.
-fn install_missing() -> anyhow::Result<()> {
+pub(crate) fn install_missing(packages: &[(&'static str, &'static str)]) -> anyhow::Result<()> {
     let missing: Vec<&str> =
-        PACKAGES.iter().filter(|(_, file)| !Path::new(file).exists()).map(|(package, _)| *package).collect();
+        packages.iter().filter(|(_, file)| !Path::new(file).exists()).map(|(package, _)| *package).collect();
     if missing.is_empty() {
         return Ok(());
     }
-    let root = Command::new("id").arg("-u").output().is_ok_and(|output| output.stdout == b"0\n");
-    if !root || !Path::new("/usr/bin/apt-get").exists() {
+    if !vm::is_root() || !Path::new("/usr/bin/apt-get").exists() {
         eprintln!("not installed, and not installed by this user: {}", missing.join(" "));
         return Ok(());
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail, ensure};
@@ -52,14 +52,39 @@ struct Resolved {
 /// Needs the network and, on `PATH`, a `python3.N` with pip for each supported minor: pip judges environment
 /// markers (`python_version < "3.12"`) by the interpreter it runs in, whatever `--python-version` says.
 pub(crate) fn run() -> anyhow::Result<()> {
-    let locks = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/python/locks");
-    let input = locks.join("requirements.in");
+    let input = Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/python/locks/requirements.in");
     for minor in MINORS {
         let lock = lock_for(minor, &input)?;
-        let path = locks.join(format!("python3.{minor}.txt"));
-        fs_err::write(&path, lock)?;
+        fs_err::write(path(minor), lock)?;
     }
     Ok(())
+}
+
+/// The lock of CPython 3.`minor`.
+pub(crate) fn path(minor: u8) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../crates/python/locks/python3.{minor}.txt"))
+}
+
+/// Downloads what the lock of CPython 3.`minor` names for `x86_64` into `folder`, with the host's own pip.
+pub(crate) fn download(minor: u8, folder: &Path) -> anyhow::Result<()> {
+    let mut pip = Command::new("/usr/bin/python3");
+    pip.args(["-m", "pip", "download", "--quiet", "--no-input", "--no-deps", "--require-hashes"]);
+    choose_wheels(&mut pip, minor, ARCHITECTURES[0]);
+    pip.arg("--requirement").arg(path(minor)).arg("--dest").arg(folder);
+    let status = pip.env("PIP_REQUIRE_VIRTUALENV", "0").stdin(Stdio::null()).status().context("cannot start pip")?;
+    ensure!(status.success(), "pip could not download the packages of CPython 3.{minor}: {status}");
+    Ok(())
+}
+
+/// Wheels alone, of the interpreter and the systems that a lock is made for, whatever pip runs in.
+fn choose_wheels(pip: &mut Command, minor: u8, architecture: &str) {
+    pip.args(["--only-binary", ":all:", "--implementation", "cp"])
+        .args(["--python-version", &format!("3.{minor}"), "--abi", &format!("cp3{minor}")])
+        .args(["--abi", "abi3", "--abi", "none"]);
+    for glibc in GLIBC_MINORS {
+        pip.args(["--platform", &format!("manylinux_2_{glibc}_{architecture}")]);
+    }
+    pip.args(["--platform", &format!("manylinux2014_{architecture}")]);
 }
 
 fn lock_for(minor: u8, input: &Path) -> anyhow::Result<String> {
@@ -112,15 +137,9 @@ fn resolve(
     fs_err::write(&constraints, pins)?;
 
     let mut pip = Command::new(&python);
-    pip.args(["-m", "pip", "install", "--dry-run", "--ignore-installed", "--report", "-", "--quiet", "--no-input"])
-        .args(["--only-binary", ":all:", "--implementation", "cp"])
-        .args(["--python-version", &format!("3.{minor}"), "--abi", &format!("cp3{minor}")])
-        .args(["--abi", "abi3", "--abi", "none"]);
-    for glibc in GLIBC_MINORS {
-        pip.args(["--platform", &format!("manylinux_2_{glibc}_{architecture}")]);
-    }
-    pip.args(["--platform", &format!("manylinux2014_{architecture}")])
-        .arg("--target")
+    pip.args(["-m", "pip", "install", "--dry-run", "--ignore-installed", "--report", "-", "--quiet", "--no-input"]);
+    choose_wheels(&mut pip, minor, architecture);
+    pip.arg("--target")
         .arg(scratch.path().join("target"))
         .arg("--constraint")
         .arg(&constraints)

@@ -1,8 +1,9 @@
 //! The project's own commands.
 //!
-//! `cargo xtask ci` installs what tests need and runs every check; `bench` measures the cold path, and
-//! `bench validator` the validator; `lock` makes the locks of the default environment anew; `configuration`, `openapi`
-//! and `syscalls` write docs/configuration.md, openapi/aevatar-sandbox.json and docs/syscalls.md.
+//! `cargo xtask ci` installs what tests need and runs every check; `vm-test` runs the tests on a stock Linux; `bench`
+//! measures the cold path, and `bench validator` the validator; `lock` makes the locks of the default environment anew;
+//! `configuration`, `openapi` and `syscalls` write docs/configuration.md, openapi/aevatar-sandbox.json and
+//! docs/syscalls.md.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line without a library")]
 
 mod bench;
@@ -12,23 +13,26 @@ mod lock;
 mod openapi;
 mod syscalls;
 mod validator;
+mod vm;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let verb = std::env::args().nth(1);
-    let outcome = match verb.as_deref() {
-        Some("ci") => ci::run(),
-        Some("bench") => match std::env::args().nth(2).as_deref() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (verb, rest) = arguments.split_first().map_or(("", &[][..]), |(verb, rest)| (verb.as_str(), rest));
+    let outcome = match verb {
+        "ci" => ci::run(),
+        "bench" => match rest.first().map(String::as_str) {
             None => bench::run(),
             Some("validator") => validator::run(),
             Some(_) => Err(anyhow::anyhow!("name a part of bench: validator, or nothing")),
         },
-        Some("lock") => lock::run(),
-        Some("openapi") => openapi::write(),
-        Some("syscalls") => syscalls::write(),
-        Some("configuration") => configuration::write(),
-        _ => Err(anyhow::anyhow!("name a command: ci, bench, lock, configuration, openapi or syscalls")),
+        "lock" => lock::run(),
+        "openapi" => openapi::write(),
+        "syscalls" => syscalls::write(),
+        "configuration" => configuration::write(),
+        "vm-test" => vm::run(rest),
+        _ => Err(anyhow::anyhow!("name a command: ci, bench, lock, configuration, openapi, syscalls or vm-test")),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

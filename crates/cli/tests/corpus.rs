@@ -12,6 +12,7 @@
 //!
 //! As root everything runs a second time as an ordinary user with cgroups of its own (with the policy, a sample). What
 //! cannot be tested on this host is ignored with its reason; `SANDBOX_REQUIRE=all` makes that a failure.
+//! `SANDBOX_TEST_ONLY` may list trials to run, one a line.
 
 #![expect(
     clippy::panic,
@@ -37,6 +38,9 @@ mod ordinary_user;
 mod process;
 #[path = "corpus/sandbox.rs"]
 mod sandbox;
+#[path = "corpus/site.rs"]
+#[expect(dead_code, reason = "the integration tests find more by it")]
+mod site;
 
 use std::{
     path::{Path, PathBuf},
@@ -60,7 +64,7 @@ pub(crate) enum Outcome {
 
 fn main() -> ExitCode {
     let arguments = Arguments::from_args();
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/corpus");
+    let corpus = site::corpus();
     let mounts = count_mounts();
     let mut callers = vec![("", Caller::CurrentUser)];
     if rustix::process::getuid().is_root() {
@@ -112,6 +116,7 @@ fn main() -> ExitCode {
         }));
     }
     drop(door);
+    select(&mut trials);
     // The trials own the sandboxes: when they have run, everything that was made for them is removed again.
     let conclusion = libtest_mimic::run(&arguments, trials);
     if count_mounts() != mounts {
@@ -119,6 +124,15 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     conclusion.exit_code()
+}
+
+/// Keeps the trials that `SANDBOX_TEST_ONLY` names, one a line, if it is set.
+fn select(trials: &mut Vec<Trial>) {
+    let Ok(only) = std::env::var("SANDBOX_TEST_ONLY") else { return };
+    for name in only.lines() {
+        assert!(trials.iter().any(|trial| trial.name() == name), "SANDBOX_TEST_ONLY: there is no trial {name}");
+    }
+    trials.retain(|trial| only.lines().any(|name| name == trial.name()));
 }
 
 fn conclude(result: Result<Outcome, String>) -> Result<Completion, Failed> {

@@ -1,6 +1,9 @@
 //! What this host gives, and what is said about it in results and refusals.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    path::Path,
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use aevatar_sandbox_contract::{
     ErrorCode, IsolationLayer, IsolationReport, IsolationTier, LayerState, ResourceLimits, SandboxError,
@@ -163,6 +166,16 @@ pub(crate) fn no_proc(failure: &SetupFailure) -> SandboxError {
     .with_hint(format!("{PROC_FIX}; or {ACCEPT}"))
 }
 
+/// Where Ubuntu's kernels say whether AppArmor restricts the user namespaces of ordinary users.
+const APPARMOR_SWITCH: &str = "/proc/sys/kernel/apparmor_restrict_unprivileged_userns";
+
+const APPARMOR_FIX: &str = "AppArmor restricts user namespaces of ordinary users on this host (kernel.apparmor_restrict_unprivileged_userns is 1, as on Ubuntu): allow them to this binary, with a profile that has `userns,` (packaging/apparmor/aevatar-sandbox is one; put it into /etc/apparmor.d and load it with `apparmor_parser -r`); or to everybody, with `sysctl -w kernel.apparmor_restrict_unprivileged_userns=0`";
+
+/// Whether AppArmor gives ordinary users no user namespaces, or such without privileges. `switch` is the kernel's file.
+fn apparmor_restricts(switch: &Path) -> bool {
+    std::fs::read_to_string(switch).is_ok_and(|value| value.trim() == "1")
+}
+
 /// An engine that did not start.
 pub(crate) fn engine_failed(error: EngineError, identity: Identity) -> SandboxError {
     let EngineError::Setup(failure) = &error else {
@@ -171,7 +184,30 @@ pub(crate) fn engine_failed(error: EngineError, identity: Identity) -> SandboxEr
             .with_source(error);
     };
     let rootless = matches!(identity, Identity::Own { .. });
-    let hint = match (failure.step, Errno::from_raw_os_error(failure.errno)) {
+    let hint = engine_hint(failure, rootless, rootless && apparmor_restricts(Path::new(APPARMOR_SWITCH)));
+    let code = match failure.step {
+        SetupStep::CreateNamespaces | SetupStep::BuildRoot | SetupStep::PivotRoot | SetupStep::MapIdentity => {
+            ErrorCode::IsolationUnavailable
+        }
+        _ => ErrorCode::SandboxFailure,
+    };
+    let layer =
+        if failure.step == SetupStep::CreateNamespaces { " (layer namespaces; no tier does without it)" } else { "" };
+    let refused =
+        SandboxError::new(code, format!("the sandbox engine did not start{layer}: {failure}")).with_source(error);
+    match hint {
+        Some(hint) => refused.with_hint(hint),
+        None => refused,
+    }
+}
+
+/// What the operator can do about an engine that did not start.
+fn engine_hint(failure: &SetupFailure, rootless: bool, by_apparmor: bool) -> Option<&'static str> {
+    match (failure.step, Errno::from_raw_os_error(failure.errno)) {
+        (
+            SetupStep::CreateNamespaces | SetupStep::BuildRoot | SetupStep::PivotRoot | SetupStep::MapIdentity,
+            Errno::ACCESS | Errno::PERM,
+        ) if by_apparmor => Some(APPARMOR_FIX),
         (SetupStep::CreateNamespaces, Errno::NOSPC) => {
             Some("this host allows no user namespaces: `sysctl user.max_user_namespaces` is 0 or used up")
         }
@@ -195,20 +231,6 @@ pub(crate) fn engine_failed(error: EngineError, identity: Identity) -> SandboxEr
             Some("the environment names a file that is gone: `aevatar-sandbox env remove default`, then `env prepare`")
         }
         _ => None,
-    };
-    let code = match failure.step {
-        SetupStep::CreateNamespaces | SetupStep::BuildRoot | SetupStep::PivotRoot | SetupStep::MapIdentity => {
-            ErrorCode::IsolationUnavailable
-        }
-        _ => ErrorCode::SandboxFailure,
-    };
-    let layer =
-        if failure.step == SetupStep::CreateNamespaces { " (layer namespaces; no tier does without it)" } else { "" };
-    let refused =
-        SandboxError::new(code, format!("the sandbox engine did not start{layer}: {failure}")).with_source(error);
-    match hint {
-        Some(hint) => refused.with_hint(hint),
-        None => refused,
     }
 }
 
@@ -217,4 +239,42 @@ pub(crate) fn sandbox_failed(failure: SetupFailure) -> SandboxError {
     SandboxError::new(ErrorCode::SandboxFailure, format!("the sandbox was not set up: {failure}"))
         .with_hint("`aevatar-sandbox doctor` tries every layer of this host")
         .with_source(failure)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hint(step: SetupStep, errno: Errno, rootless: bool, by_apparmor: bool) -> Option<&'static str> {
+        let failure = SetupFailure { step, object: "engine".to_owned(), errno: errno.raw_os_error() };
+        engine_hint(&failure, rootless, by_apparmor)
+    }
+
+    #[test]
+    fn the_switch_of_apparmor_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let switch = folder.path().join("apparmor_restrict_unprivileged_userns");
+        assert!(!apparmor_restricts(&switch), "a kernel without the switch");
+        for (value, restricts) in [("1\n", true), ("0\n", false), ("", false)] {
+            std::fs::write(&switch, value).unwrap();
+            assert_eq!(apparmor_restricts(&switch), restricts, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn the_restriction_of_apparmor_is_named_with_its_fix() {
+        use SetupStep::{BuildRoot, CreateNamespaces, MapIdentity, PivotRoot};
+        for step in [CreateNamespaces, BuildRoot, PivotRoot, MapIdentity] {
+            for errno in [Errno::ACCESS, Errno::PERM] {
+                let text = hint(step, errno, true, true).unwrap();
+                for part in ["AppArmor", "apparmor_restrict_unprivileged_userns=0", "`userns,`", "apparmor_parser"] {
+                    assert!(text.contains(part), "{step}, {errno}: {text}");
+                }
+            }
+        }
+        // Another cause keeps its own hint.
+        assert!(hint(CreateNamespaces, Errno::NOSPC, true, true).unwrap().contains("user.max_user_namespaces"));
+        assert!(hint(CreateNamespaces, Errno::PERM, true, false).unwrap().contains("unprivileged_userns_clone"));
+        assert!(!hint(CreateNamespaces, Errno::PERM, false, false).unwrap().contains("AppArmor"));
+    }
 }

@@ -11,7 +11,10 @@ use std::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Map, Value, json};
 
-use crate::sandbox::{Answer, Inside, Run};
+use crate::{
+    sandbox::{Answer, Inside, Run},
+    site,
+};
 
 /// For one answer.
 const ANSWER_LIMIT: Duration = Duration::from_mins(2);
@@ -34,6 +37,7 @@ impl Door {
             .args(["serve", "--port", "0"])
             .env("PythonSandbox__ImportPolicy", "Off")
             .env("PythonSandbox__ApiKeys__0", KEY)
+            .envs(site::settings())
             .stderr(Stdio::piped())
             .spawn()
             .map_err(|error| format!("cannot start a server: {error}"))?;
@@ -92,7 +96,7 @@ impl Door {
 
     fn post(&self, body: &str) -> std::io::Result<(u16, String)> {
         let mut stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(ANSWER_LIMIT))?;
+        stream.set_read_timeout(Some(site::patience(ANSWER_LIMIT)))?;
         write!(
             stream,
             "POST /api/python/execute HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx-api-key: {KEY}\r\n\

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::expectation::Expectation;
+use crate::expectation::{Expectation, OneOrMore};
 
 /// Header of an attack.
 #[derive(Debug, Deserialize)]
@@ -31,8 +31,8 @@ pub(crate) struct Control {
     #[serde(default)]
     pub(crate) exit: i32,
     pub(crate) signal: Option<i32>,
-    /// Exact; `{file_secret}` and the like stand for this trial's canaries.
-    pub(crate) stdout: Option<String>,
+    /// Exact; `{file_secret}` and the like stand for this trial's canaries. More than one where kernels differ.
+    pub(crate) stdout: Option<OneOrMore>,
     /// Length of stdout, where it is too long to compare.
     pub(crate) stdout_bytes: Option<u64>,
     /// Text in stdout by which this host's kernel says that it lacks what is attacked.

@@ -21,7 +21,7 @@ pub(crate) fn run(path: &Path, sandbox: &Sandbox, policy: Policy) -> Result<Outc
         let run = Run {
             policy,
             program: &program,
-            limits: &honest.limits,
+            limits: &honest.expectation.patient_limits(&honest.limits),
             args: &honest.args,
             stdin: honest.stdin.as_bytes(),
             ..Run::default()

@@ -1,12 +1,14 @@
 //! An ordinary user with cgroups of its own, as a service manager would delegate them.
 
 use std::{
-    os::unix::fs::{PermissionsExt, chown},
+    os::unix::fs::{PermissionsExt, chown, symlink},
     path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicUsize, Ordering},
     time::{Duration, Instant},
 };
+
+use crate::site;
 
 /// No entry in /etc/passwd is needed, and none should be there.
 const UID: u32 = 61000;
@@ -47,6 +49,11 @@ impl OrdinaryUser {
         std::fs::copy(built, self.binary())?;
         std::fs::set_permissions(self.binary(), PermissionsExt::from_mode(0o755))?;
         std::fs::create_dir(home.join("cache"))?;
+        if let Some(prepared) = site::prepared_cache() {
+            for name in ["environments", "interpreters.json"] {
+                symlink(prepared.join(name), home.join("cache").join(name))?;
+            }
+        }
         chown(home.join("cache"), Some(UID), Some(UID))?;
         chown(home, Some(UID), Some(UID))
     }
@@ -197,7 +204,7 @@ fn remove_cgroup(folder: &Path) -> Result<(), String> {
     loop {
         match std::fs::remove_dir(folder) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(error) if started.elapsed() > Duration::from_secs(5) => {
+            Err(error) if started.elapsed() > site::patience(Duration::from_secs(5)) => {
                 let processes = std::fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
                 let processes: Vec<&str> = processes.lines().collect();
                 return Err(format!(

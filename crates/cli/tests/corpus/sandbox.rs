@@ -13,7 +13,7 @@ use crate::{
     door::Door,
     expectation::{ExecutionResult, shorten},
     ordinary_user::OrdinaryUser,
-    process,
+    process, site,
 };
 
 /// Time for one execution, whatever its own limits are.
@@ -132,24 +132,22 @@ const REJECTED: i32 = 126;
 
 impl Engine {
     fn prepare(caller: Caller) -> Result<Self, String> {
-        let built = Path::new(env!("CARGO_BIN_EXE_aevatar-sandbox"));
+        let built = site::binary();
         let engine = match caller {
-            Caller::CurrentUser | Caller::OverHttp => {
-                Self { binary: built.to_owned(), ordinary_user: None, door: None }
-            }
+            Caller::CurrentUser | Caller::OverHttp => Self { binary: built.clone(), ordinary_user: None, door: None },
             Caller::OrdinaryUser => {
-                let user = OrdinaryUser::create(built)?;
+                let user = OrdinaryUser::create(&built)?;
                 Self { binary: user.binary(), ordinary_user: Some(user), door: None }
             }
         };
         let mut command = engine.command_of_caller(&engine.binary.to_string_lossy());
         command.args(["env", "prepare"]).args(engine.python_arguments());
-        let finished = process::run(command, b"", PREPARE_LIMIT)?;
+        let finished = process::run(command, b"", site::patience(PREPARE_LIMIT))?;
         if !finished.status.success() {
             let stderr = String::from_utf8_lossy(&finished.stderr);
             return Err(format!("`env prepare` ended with {}: {}", finished.status, shorten(&stderr)));
         }
-        let door = matches!(caller, Caller::OverHttp).then(|| Door::open(built)).transpose()?;
+        let door = matches!(caller, Caller::OverHttp).then(|| Door::open(&built)).transpose()?;
         Ok(Self { door, ..engine })
     }
 
@@ -190,7 +188,7 @@ impl Engine {
         };
         command.arg(&self.binary).args(["run", "--json", "--import-policy"]);
         command.arg(if run.policy == Policy::Off { "off" } else { "enforce" });
-        command.args(self.python_arguments()).args(run.limits);
+        command.args(self.python_arguments()).args(run.limits).envs(site::settings());
         command.arg(run.program).args(run.args);
         if let Some((name, secret)) = run.environment {
             command.env(name, secret);
@@ -198,7 +196,7 @@ impl Engine {
         if let Some(folder) = run.program.parent() {
             command.current_dir(folder);
         }
-        let finished = process::run(command, run.stdin, RUN_LIMIT)?;
+        let finished = process::run(command, run.stdin, site::patience(RUN_LIMIT))?;
         let (stdout, stderr) = (String::from_utf8_lossy(&finished.stdout), String::from_utf8_lossy(&finished.stderr));
         // A program may end with that code, too; then there is a result.
         if finished.status.code() == Some(REJECTED) && !stdout.contains("\"executionId\"") {

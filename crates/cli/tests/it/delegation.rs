@@ -11,6 +11,9 @@ use std::{
 
 use crate::host;
 
+/// Where a server goes on cgroup v2, out of the way of the cgroups that it makes; `DelegateSubgroup=` of systemd.
+const SUPERVISOR: &str = "aevatar-sandbox.supervisor";
+
 static MADE: AtomicU32 = AtomicU32::new(0);
 
 /// Dropping it removes the cgroups.
@@ -26,6 +29,12 @@ impl Delegation {
             let folder = parent.join(&name);
             std::fs::create_dir(&folder).unwrap();
             delegation.0.push(folder.clone());
+            if folder.join("cgroup.controllers").exists() {
+                // On v2 a cgroup that has given controllers to its children takes no process any more.
+                std::fs::create_dir(folder.join(SUPERVISOR)).unwrap();
+                chown(folder.join(SUPERVISOR), Some(uid), Some(uid)).unwrap();
+                chown(folder.join(SUPERVISOR).join("cgroup.procs"), Some(uid), Some(uid)).unwrap();
+            }
             for file in ["", "tasks", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
                 if folder.join(file).exists() {
                     chown(folder.join(file), Some(uid), Some(uid)).unwrap();
@@ -44,7 +53,11 @@ impl Delegation {
         let mut command = Command::new("sh");
         // The shell moves itself, then becomes the program: everything of it is in the cgroups from the start.
         let script = r#"while [ "$1" != -- ]; do echo $$ >"$1/cgroup.procs" || exit 99; shift; done; shift; exec "$@""#;
-        command.args(["-c", script, "sh"]).args(&self.0).arg("--").arg(program);
+        let entered = self.0.iter().map(|folder| {
+            let supervisor = folder.join(SUPERVISOR);
+            if supervisor.exists() { supervisor } else { folder.clone() }
+        });
+        command.args(["-c", script, "sh"]).args(entered).arg("--").arg(program);
         command
     }
 }
@@ -53,8 +66,8 @@ impl Drop for Delegation {
     fn drop(&mut self) {
         for folder in &self.0 {
             let removed = (0..250).any(|_attempt| {
-                // On cgroup v2 the server leaves an empty cgroup that it was in.
-                drop(std::fs::remove_dir(folder.join("aevatar-sandbox.supervisor")));
+                // It is there on cgroup v2 only.
+                drop(std::fs::remove_dir(folder.join(SUPERVISOR)));
                 let removed = std::fs::remove_dir(folder).is_ok();
                 std::thread::sleep(Duration::from_millis(if removed { 0 } else { 20 }));
                 removed

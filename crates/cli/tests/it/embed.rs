@@ -1,10 +1,10 @@
 //! The example that embeds the library, as `cargo test` builds it.
 
-use std::{path::Path, process::Command};
+use std::process::Command;
 
 use crate::{
-    place::{BINARY, Place, finish},
-    require,
+    place::{Place, finish},
+    require, site,
 };
 
 #[test]
@@ -12,7 +12,7 @@ fn the_library_runs_a_program_in_ten_lines() {
     if !require::default_tier() {
         return;
     }
-    let example = Path::new(BINARY).with_file_name("examples").join("embed");
+    let example = site::example();
     let built = if example.exists() { Ok(()) } else { Err(format!("{} was not built", example.display())) };
     if !require::or_skip(built) {
         return;

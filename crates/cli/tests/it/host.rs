@@ -9,6 +9,8 @@ use std::{
 
 use aevatar_sandbox_jail::cgroup::{CgroupHost, CgroupInstance};
 
+use crate::site;
+
 /// How long the kernel and the keeper may take to clean up on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -44,6 +46,11 @@ impl Process {
 
     pub(crate) fn executable(self) -> Option<PathBuf> {
         std::fs::read_link(format!("/proc/{}/exe", self.pid)).ok()
+    }
+
+    /// What /proc/PID/cgroup says, which everybody may read.
+    pub(crate) fn cgroups(self) -> String {
+        std::fs::read_to_string(format!("/proc/{}/cgroup", self.pid)).unwrap_or_default()
     }
 
     pub(crate) fn uid(self) -> Option<u32> {
@@ -141,7 +148,11 @@ pub(crate) fn eventually_nothing(what: &str, mut look: impl FnMut() -> Vec<Strin
         if found.is_empty() {
             return;
         }
-        assert!(started.elapsed() < PATIENCE, "{what}: still there after {PATIENCE:?}: {found:#?}");
+        assert!(
+            started.elapsed() < site::patience(PATIENCE),
+            "{what}: still there after {PATIENCE:?} × {}: {found:#?}",
+            site::slowness()
+        );
         std::thread::sleep(Duration::from_millis(20));
     }
 }
@@ -153,7 +164,7 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
         if let Some(found) = look() {
             return found;
         }
-        assert!(started.elapsed() < PATIENCE, "{what}: not within {PATIENCE:?}");
+        assert!(started.elapsed() < site::patience(PATIENCE), "{what}: not within {PATIENCE:?} × {}", site::slowness());
         std::thread::sleep(Duration::from_millis(1));
     }
 }

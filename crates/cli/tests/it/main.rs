@@ -14,6 +14,9 @@
 #[path = "../corpus/process.rs"]
 #[expect(dead_code, reason = "the corpora look at how long a program took")]
 mod process;
+#[path = "../corpus/site.rs"]
+#[expect(dead_code, reason = "the corpora are found by it, too")]
+mod site;
 
 mod delegation;
 mod host;

@@ -8,7 +8,7 @@ use std::{
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::{host, place::Place, require};
+use crate::{host, place::Place, require, site};
 
 #[test]
 fn output_arrives_while_the_program_runs() {
@@ -43,7 +43,7 @@ fn a_reader_that_leaves_does_not_hold_up_the_program() {
         if let Some(status) = child.try_wait().unwrap() {
             break status;
         }
-        if started.elapsed() > Duration::from_secs(20) {
+        if started.elapsed() > site::patience(Duration::from_secs(20)) {
             kill_process(Pid::from_child(&child), Signal::KILL).unwrap();
             child.wait().unwrap();
             panic!("it hangs");

@@ -18,10 +18,9 @@ use crate::{
     host::{self, Process},
     process,
     running::Running,
+    site,
 };
 
-/// The binary under test.
-pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_aevatar-sandbox");
 /// Time for one command, whatever its own limits are.
 const LIMIT: Duration = Duration::from_mins(1);
 
@@ -66,14 +65,14 @@ impl Outcome {
 /// Runs `command` to its end, with a hard time limit.
 pub(crate) fn finish(command: Command, stdin: &[u8]) -> Outcome {
     let shown = format!("{command:?}");
-    let done = process::run(command, stdin, LIMIT).unwrap_or_else(|error| panic!("{shown}: {error}"));
+    let done = process::run(command, stdin, site::patience(LIMIT)).unwrap_or_else(|error| panic!("{shown}: {error}"));
     Outcome::new(done.status, &done.stdout, done.stdout_bytes, &done.stderr)
 }
 
 impl Place {
     pub(crate) fn new() -> Self {
         // In the target folder: a disk, and the file system of the binary.
-        let folder = tempfile::Builder::new().prefix("it-").tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+        let folder = tempfile::Builder::new().prefix("it-").tempdir_in(site::scratch()).unwrap();
         let place = Self { folder, mounts: host::mounts() };
         for name in ["cache", "tmp", "work"] {
             std::fs::create_dir(place.path().join(name)).unwrap();
@@ -83,7 +82,7 @@ impl Place {
                 symlink(prepared.join(name), place.cache().join(name)).unwrap();
             }
         }
-        std::fs::hard_link(BINARY, place.binary()).expect("the target folder is on one file system");
+        std::fs::hard_link(site::binary(), place.binary()).expect("the target folder is on one file system");
         place
     }
 
@@ -115,6 +114,9 @@ impl Place {
     /// The same behind another program that executes it: `unshare`.
     pub(crate) fn command_as(&self, mut command: Command, arguments: &[impl AsRef<OsStr>]) -> Command {
         command.args(arguments).current_dir(self.path().join("work")).env_remove("AEVATAR_SANDBOX_ISOLATION");
+        if arguments.first().is_some_and(|verb| verb.as_ref() == "run") {
+            command.envs(site::settings());
+        }
         command.env("AEVATAR_SANDBOX_CACHE", self.cache()).env("TMPDIR", self.path().join("tmp"));
         command
     }
@@ -174,11 +176,13 @@ impl Place {
         left
     }
 
-    /// By the executable's name; or by the host uid, in the range that root's server takes for its engine.
+    /// By the executable's name, where the user may see it; by the host uid, in the range that root's server takes for
+    /// its engine; or by the cgroup.
     fn is_ours(&self, process: Process, pids: &[u32]) -> bool {
         let name = self.path().file_name();
         let by_name = process.executable().is_some_and(|path| path.file_name() == name);
-        by_name || process.uid().is_some_and(|uid| pids.iter().any(|pid| uid_range(*pid).contains(&uid)))
+        let by_cgroup = || pids.iter().any(|pid| process.cgroups().contains(&format!("/aevatar-sandbox-{pid}-")));
+        by_name || by_cgroup() || process.uid().is_some_and(|uid| pids.iter().any(|pid| uid_range(*pid).contains(&uid)))
     }
 }
 

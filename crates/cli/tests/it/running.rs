@@ -14,6 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::{
     host::{self, Process},
     place::Outcome,
+    site,
 };
 
 /// How long a command that was told to end may take, on a busy machine.
@@ -104,7 +105,7 @@ impl Running {
             if let Some(status) = self.child.try_wait().unwrap() {
                 break status;
             }
-            assert!(started.elapsed() < LIMIT, "still running after {LIMIT:?}: {}", self.stdout());
+            assert!(started.elapsed() < site::patience(LIMIT), "still running after {LIMIT:?}: {}", self.stdout());
             std::thread::sleep(Duration::from_millis(2));
         };
         host::eventually("the end of its output", || {

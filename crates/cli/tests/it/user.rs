@@ -14,8 +14,9 @@ use tempfile::TempDir;
 use crate::{
     delegation::Delegation,
     host::{self, Process},
-    place::{BINARY, Outcome, finish},
+    place::{Outcome, finish},
     running::Running,
+    site,
 };
 
 /// The first uid. No entry in /etc/passwd is needed, and none should be there.
@@ -40,7 +41,8 @@ impl OrdinaryUser {
             user.own(&user.home().join(name));
         }
         // By another process: a file that this one had open for writing could be held by a child of another test's.
-        let copied = Command::new("install").args(["-m", "755", BINARY]).arg(user.binary()).status().unwrap();
+        let copied =
+            Command::new("install").args(["-m", "755"]).arg(site::binary()).arg(user.binary()).status().unwrap();
         assert!(copied.success());
         let requirements = user.home().join("requirements.txt");
         std::fs::write(&requirements, "").unwrap();

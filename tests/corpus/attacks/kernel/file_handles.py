@@ -3,7 +3,10 @@
 # requirement = "K1"
 # layer = "seccomp"
 # [control]
-# stdout = "EFAULT open_by_handle_at\nEINVAL name_to_handle_at"
+# stdout = [
+#     "EFAULT open_by_handle_at\nEINVAL name_to_handle_at",
+#     "EBADF open_by_handle_at\nEINVAL name_to_handle_at", # before Linux 6.18
+# ]
 # [inside]
 # stdout = "EPERM open_by_handle_at name_to_handle_at"
 # ///

@@ -3,7 +3,10 @@
 # requirement = "K1"
 # layer = "seccomp"
 # [control]
-# stdout = "EFAULT init_module delete_module\nEBADF finit_module kexec_file_load\nEINVAL kexec_load"
+# stdout = [
+#     "EFAULT init_module delete_module\nEBADF finit_module kexec_file_load\nEINVAL kexec_load",
+#     "ENOMEM init_module\nEINVAL finit_module kexec_load kexec_file_load\nEFAULT delete_module", # before Linux 6.18
+# ]
 # absent = "ENOSYS"
 # [inside]
 # stdout = "EPERM init_module finit_module delete_module kexec_load kexec_file_load"

@@ -9,6 +9,7 @@ use std::{
 use serde_json::Value;
 
 use super::contract;
+use crate::site;
 
 /// For an answer, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -120,9 +121,9 @@ impl Connection {
     }
 
     pub(super) fn try_open(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        let stream = TcpStream::connect_timeout(&address, site::patience(PATIENCE))?;
+        stream.set_read_timeout(Some(site::patience(PATIENCE)))?;
+        stream.set_write_timeout(Some(site::patience(PATIENCE)))?;
         stream.set_nodelay(true)?;
         Ok(Self { stream, received: Vec::new() })
     }

@@ -8,7 +8,7 @@ use super::{
     client::{Connection, Request},
     server::Server,
 };
-use crate::{host, require};
+use crate::{host, require, site};
 
 /// Daemons that have left the program's session, and a file that grows.
 const STUBBORN: &str = r"
@@ -44,7 +44,7 @@ fn leaves(logged: &str, leave: impl FnOnce(Connection) -> Option<Connection>) {
     // Its place was given back.
     host::eventually("a place", || (server.execute(&json!({ "code": "1" })).status == 200).then_some(()));
     let took = left.elapsed();
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took < site::patience(Duration::from_secs(5)), "{took:?}");
     server.assert_next_works();
     let log = server.log();
     assert!(log.contains(logged), "{log}");

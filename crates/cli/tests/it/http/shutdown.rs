@@ -9,7 +9,7 @@ use super::{
     client::{Connection, Request},
     server::Server,
 };
-use crate::{host, require};
+use crate::{host, require, site};
 
 #[test]
 fn what_runs_may_end_within_the_grace() {
@@ -28,7 +28,7 @@ fn what_runs_may_end_within_the_grace() {
     let told = Instant::now();
     server.signal(Signal::TERM);
     host::eventually("a closed door", || Connection::try_open(server.address).is_err().then_some(()));
-    assert!(told.elapsed() < Duration::from_millis(1500), "{:?}", told.elapsed());
+    assert!(told.elapsed() < site::patience(Duration::from_millis(1500)), "{:?}", told.elapsed());
     late.send(&request[30..]);
     let answer = late.answer("POST", "/api/python/execute");
     answer.problem(503, "Stopping");
@@ -40,7 +40,7 @@ fn what_runs_may_end_within_the_grace() {
     assert!(running.is_closed());
     let outcome = server.finish();
     assert_eq!(outcome.code, 0, "{outcome:?}");
-    assert!(told.elapsed() < Duration::from_secs(10), "it does not wait for the rest of the grace");
+    assert!(told.elapsed() < site::patience(Duration::from_secs(10)), "it does not wait for the rest of the grace");
     server.place.assert_next_works();
 }
 
@@ -89,7 +89,7 @@ fn a_second_signal_ends_the_grace() {
         let result = running.answer("POST", "/api/python/execute").ok();
         assert_eq!(result["termination"]["reason"], "Interrupted", "{result}");
         let outcome = server.finish();
-        assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
+        assert!(told.elapsed() < site::patience(Duration::from_secs(5)), "{:?}", told.elapsed());
         assert_eq!(outcome.code, 0, "{outcome:?}");
         server.place.assert_next_works();
     }
@@ -108,7 +108,7 @@ fn an_idle_server_ends_at_once() {
         let told = Instant::now();
         server.signal(signal);
         let outcome = server.finish();
-        assert!(told.elapsed() < Duration::from_secs(3), "{signal:?}: {:?}", told.elapsed());
+        assert!(told.elapsed() < site::patience(Duration::from_secs(3)), "{signal:?}: {:?}", told.elapsed());
         assert_eq!(outcome.code, 0, "{outcome:?}");
         server.place.assert_next_works();
     }
