@@ -31,6 +31,8 @@ pub(crate) struct Options {
     pub(crate) set: Set,
     /// Tests the binary of the development profile, which `cargo test` has built anyway.
     pub(crate) development: bool,
+    /// Only these cases, as lines of `tests/vm/smoke.txt`, whatever the set.
+    pub(crate) cases: Vec<String>,
     /// Keeps the second disk.
     pub(crate) keep: bool,
 }
@@ -38,11 +40,12 @@ pub(crate) struct Options {
 impl Options {
     /// The smoke set on the newer kernel, as `cargo xtask ci` runs it.
     pub(crate) fn of_ci() -> Self {
-        Self { releases: vec![&guest::RELEASES[0]], set: Set::Smoke, development: true, keep: false }
+        Self { releases: vec![&guest::RELEASES[0]], set: Set::Smoke, development: true, cases: Vec::new(), keep: false }
     }
 
     fn parse(arguments: &[String]) -> anyhow::Result<Self> {
-        let mut options = Self { releases: Vec::new(), set: Set::Full, development: false, keep: false };
+        let mut options =
+            Self { releases: Vec::new(), set: Set::Full, development: false, cases: Vec::new(), keep: false };
         let mut arguments = arguments.iter().map(String::as_str);
         while let Some(argument) = arguments.next() {
             match argument {
@@ -61,9 +64,12 @@ impl Options {
                         _ => bail!("--set takes smoke or full"),
                     };
                 }
+                "--case" => options.cases.push(arguments.next().context("--case takes a step and a case")?.to_owned()),
                 "--dev" => options.development = true,
                 "--keep" => options.keep = true,
-                _ => bail!("vm-test [--release trixie|bookworm]… [--set smoke|full] [--dev] [--keep]"),
+                _ => bail!(
+                    "vm-test [--release trixie|bookworm]… [--set smoke|full] [--case 'STEP CASE']… [--dev] [--keep]"
+                ),
             }
         }
         if options.releases.is_empty() {
@@ -109,7 +115,7 @@ fn test_in(release: &guest::Release, options: &Options, folder: &Path) -> anyhow
         fs::remove_dir_all(&run)?;
     }
     fs::create_dir_all(&run)?;
-    let plan = plan::plan(options.set)?;
+    let plan = plan::plan(options.set, &options.cases)?;
     let disk = run.join("payload.img");
     payload::make(&disk, &run.join("payload"), &built, &plan, SLOWNESS)?;
     let started = Instant::now();

@@ -81,9 +81,10 @@ impl Step {
     }
 }
 
-/// The steps of a set.
-pub(super) fn plan(set: Set) -> anyhow::Result<Vec<Step>> {
+/// The steps of a set, or of `cases` if there are any.
+pub(super) fn plan(set: Set, cases: &[String]) -> anyhow::Result<Vec<Step>> {
     match set {
+        _ if !cases.is_empty() => select(&cases.join("\n")),
         Set::Full => Ok(steps().into()),
         Set::Smoke => select(SMOKE),
     }
@@ -118,7 +119,7 @@ mod tests {
 
     #[test]
     fn the_smoke_set_names_steps_that_are_there() {
-        let steps = plan(Set::Smoke).unwrap();
+        let steps = plan(Set::Smoke, &[]).unwrap();
         assert!(steps.iter().any(|step| step.name == "stock" && step.only.is_none()));
         assert!(smoke_size() > 30);
         assert!(select("nobody attack::files/host_file").is_err());

@@ -114,7 +114,7 @@ fn the_last_source_wins() {
         // What .NET accepts.
         "Logging": { "Level": "Information" },
         "PythonSandbox": {
-            "Port": 1, "DefaultTimeout": 7, "MaxTimeout": 9,
+            "Port": 1, "DefaultTimeout": 77, "MaxTimeout": 99,
             "DefaultResources": { "CpuLimit": "500m", "MemoryLimit": "96Mi", "DiskLimit": "24Mi", "ProcessLimit": 7 },
             "MaxResources": { "MemoryLimit": "128Mi" },
         },
@@ -122,7 +122,7 @@ fn the_last_source_wins() {
     let path = file(&place, "settings.json", text);
     // The port of the file is wrong, the variable's too: the flag wins.
     let arguments = ["--config", &path, "--port", "0"];
-    let command = command(&place, &arguments, &[("DefaultTimeout", "3"), ("Port", "2")]);
+    let command = command(&place, &arguments, &[("DefaultTimeout", "33"), ("Port", "2")]);
     let server = Server::of(place, command);
     assert!(server.address.port() > 2);
     let limits = server.run("print(1)")["limits"].clone();
@@ -134,7 +134,7 @@ fn the_last_source_wins() {
             &limits["diskLimit"],
             &limits["processLimit"]
         ),
-        (&3000.into(), &"500m".into(), &"96Mi".into(), &"24Mi".into(), &7.into()),
+        (&33_000.into(), &"500m".into(), &"96Mi".into(), &"24Mi".into(), &7.into()),
         "{limits}"
     );
     let hog = server.run("x = bytearray(120 << 20)");
@@ -142,9 +142,9 @@ fn the_last_source_wins() {
     let more = json!({ "code": "1", "resources": { "memoryLimit": "129Mi" } });
     let problem = server.execute(&more).problem(400, "InvalidRequest");
     assert_eq!(problem["detail"], "a `memoryLimit` of 129Mi is above the maximum of 128Mi");
-    let longer = server.execute(&json!({ "code": "1", "timeout": 9.5 })).problem(400, "InvalidRequest");
-    assert_eq!(longer["detail"], "a `timeout` of 9.5 s is above the maximum of 9 s");
-    assert_eq!(server.execute(&json!({ "code": "1", "timeout": 9 })).ok()["limits"]["timeoutMs"], 9000);
+    let longer = server.execute(&json!({ "code": "1", "timeout": 99.5 })).problem(400, "InvalidRequest");
+    assert_eq!(longer["detail"], "a `timeout` of 99.5 s is above the maximum of 99 s");
+    assert_eq!(server.execute(&json!({ "code": "1", "timeout": 99 })).ok()["limits"]["timeoutMs"], 99_000);
 }
 
 #[test]

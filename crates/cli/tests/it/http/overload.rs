@@ -13,8 +13,8 @@ fn one_more_than_may_run_is_refused_at_once() {
         return;
     }
     let server = Server::with(&[("MaxConcurrentExecutions", "2")]);
-    let code = "import time; time.sleep(4); print('done')";
-    let mut running = [server.start_program(code), server.start_program(code)];
+    let code = format!("import time; time.sleep({}); print('done')", 4 * site::slowness());
+    let mut running = [server.start_program(&code), server.start_program(&code)];
     let programs = server.programs();
 
     let started = Instant::now();
