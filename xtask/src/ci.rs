@@ -8,7 +8,7 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use crate::vm;
+use crate::{layers, vm};
 
 /// Debian packages that tests need, each with a file that shows that it is there. Other distributions: the same
 /// programs by their own names.
@@ -23,9 +23,10 @@ const PACKAGES: [(&str, &str); 6] = [
 
 pub(crate) fn run() -> anyhow::Result<()> {
     install_missing(&PACKAGES)?;
-    let checks: [(&str, &[&str]); 3] = [
+    let checks: [(&str, &[&str]); 4] = [
         ("format", &["fmt", "--all", "--check"]),
         ("lints", &["clippy", "--workspace", "--all-targets", "--", "--deny", "warnings"]),
+        ("lints of trials", &["clippy", "--workspace", "--all-targets", "--all-features", "--", "--deny", "warnings"]),
         ("documentation", &["doc", "--workspace", "--no-deps", "--document-private-items"]),
     ];
     let mut failed = Vec::new();
@@ -37,6 +38,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let (passed, mut counts) = test().context("could not run the tests")?;
     if !passed {
         failed.push("tests");
+    }
+    if !layer_trials(&mut counts) {
+        failed.push("layers");
     }
     if !stock_linux(&mut counts) {
         failed.push("stock Linux");
@@ -94,21 +98,39 @@ fn test() -> anyhow::Result<(bool, Counts)> {
     Ok((passed, counts))
 }
 
-/// Set to `1` when the smoke set is to run in a guest with a stock Linux, too: it takes minutes of emulation.
-const STOCK_LINUX: &str = "SANDBOX_STOCK_LINUX";
-
-/// Runs the smoke set in a guest with a stock Linux, when that is asked for, and adds its cases. Where no guest can be
-/// made they are skipped; a guest that can be made and fails is a failure.
-fn stock_linux(counts: &mut Counts) -> bool {
-    if std::env::var(STOCK_LINUX).is_ok_and(|value| value == "1") {
-        return stock_linux_guest(counts);
+/// Leaves out layers and looks at what the table says that they stop; the whole is one test.
+fn layer_trials(counts: &mut Counts) -> bool {
+    println!("== layers: cargo xtask layers --check");
+    if let Some(obstacle) = layers::obstacle() {
+        println!("skipped the trials of layers: {obstacle}");
+        counts.ignored += 1;
+        return true;
     }
-    println!("skipped the smoke set on a stock Linux: {STOCK_LINUX}=1 runs it, or `cargo xtask vm-test --set smoke`");
-    counts.ignored += vm::smoke_size();
-    true
+    match layers::check() {
+        Ok(checked) => {
+            println!("{checked} attacks without a layer: as the table says");
+            counts.passed += 1;
+            true
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            counts.failed += 1;
+            false
+        }
+    }
 }
 
-fn stock_linux_guest(counts: &mut Counts) -> bool {
+/// Set to `0` to leave out the smoke set in a guest with a stock Linux: it takes minutes of emulation.
+const STOCK_LINUX: &str = "SANDBOX_STOCK_LINUX";
+
+/// Runs the smoke set in a guest with a stock Linux and adds its cases. Where no guest can be made they are skipped; a
+/// guest that can be made and fails is a failure.
+fn stock_linux(counts: &mut Counts) -> bool {
+    if std::env::var(STOCK_LINUX).is_ok_and(|value| value == "0") {
+        println!("skipped the smoke set on a stock Linux: {STOCK_LINUX} is 0");
+        counts.ignored += vm::smoke_size();
+        return true;
+    }
     if let Err(error) = install_missing(&vm::PACKAGES) {
         eprintln!("no guest: {error:#}");
         return false;

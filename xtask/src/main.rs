@@ -1,14 +1,15 @@
 //! The project's own commands.
 //!
 //! `cargo xtask ci` installs what tests need and runs every check; `vm-test` runs the tests on a stock Linux; `bench`
-//! measures the cold path, and `bench validator` the validator; `lock` makes the locks of the default environment anew;
-//! `configuration`, `openapi` and `syscalls` write docs/configuration.md, openapi/aevatar-sandbox.json and
-//! docs/syscalls.md.
+//! measures the cold path, and `bench validator` the validator; `layers` leaves out each layer and shows what it stops;
+//! `lock` makes the locks of the default environment anew; `configuration`, `openapi` and `syscalls` write
+//! docs/configuration.md, openapi/aevatar-sandbox.json and docs/syscalls.md.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line without a library")]
 
 mod bench;
 mod ci;
 mod configuration;
+mod layers;
 mod lock;
 mod openapi;
 mod syscalls;
@@ -27,12 +28,13 @@ fn main() -> ExitCode {
             Some("validator") => validator::run(),
             Some(_) => Err(anyhow::anyhow!("name a part of bench: validator, or nothing")),
         },
+        "layers" => layers::run(rest),
         "lock" => lock::run(),
         "openapi" => openapi::write(),
         "syscalls" => syscalls::write(),
         "configuration" => configuration::write(),
         "vm-test" => vm::run(rest),
-        _ => Err(anyhow::anyhow!("name a command: ci, bench, lock, configuration, openapi, syscalls or vm-test")),
+        _ => Err(anyhow::anyhow!("name a command: ci, bench, layers, lock, configuration, openapi, syscalls or vm-test")),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

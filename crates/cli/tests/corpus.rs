@@ -36,17 +36,15 @@ mod honest;
 mod ordinary_user;
 #[path = "corpus/process.rs"]
 mod process;
+#[path = "corpus/programs.rs"]
+mod programs;
 #[path = "corpus/sandbox.rs"]
 mod sandbox;
 #[path = "corpus/site.rs"]
 #[expect(dead_code, reason = "the integration tests find more by it")]
 mod site;
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-    sync::Arc,
-};
+use std::{process::ExitCode, sync::Arc};
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
@@ -75,8 +73,8 @@ fn main() -> ExitCode {
         let sandbox = Arc::new(Sandbox::new(caller));
         // What the policy does depends on the caller in nothing but the files of the root.
         let every = if prefix.is_empty() { 1 } else { SAMPLE };
-        for (number, path) in programs(&corpus.join("attacks")).into_iter().enumerate() {
-            let name = trial_name(&corpus, &path);
+        for (number, path) in programs::below(&corpus.join("attacks")).into_iter().enumerate() {
+            let name = programs::name(&corpus, &path);
             if number % every == 0 {
                 let (path, sandbox) = (path.clone(), Arc::clone(&sandbox));
                 trials.push(Trial::ignorable_test(format!("{prefix}policy::{name}"), move || {
@@ -87,8 +85,8 @@ fn main() -> ExitCode {
             trials
                 .push(Trial::ignorable_test(format!("{prefix}{name}"), move || conclude(attack::run(&path, &sandbox))));
         }
-        for (number, path) in programs(&corpus.join("honest")).into_iter().enumerate() {
-            let name = trial_name(&corpus, &path);
+        for (number, path) in programs::below(&corpus.join("honest")).into_iter().enumerate() {
+            let name = programs::name(&corpus, &path);
             for (policy, mark) in [(Policy::Off, ""), (Policy::Enforced, "policy::")] {
                 if policy == Policy::Enforced && number % every != 0 {
                     continue;
@@ -101,8 +99,8 @@ fn main() -> ExitCode {
         }
     }
     let door = Arc::new(Sandbox::new(Caller::OverHttp));
-    for path in programs(&corpus.join("attacks")).into_iter().chain(programs(&corpus.join("honest"))) {
-        let (name, door) = (trial_name(&corpus, &path), Arc::clone(&door));
+    for path in programs::below(&corpus.join("attacks")).into_iter().chain(programs::below(&corpus.join("honest"))) {
+        let (name, door) = (programs::name(&corpus, &path), Arc::clone(&door));
         let is_attack = name.starts_with("attack::");
         trials.push(Trial::ignorable_test(format!("http::{name}"), move || {
             if std::fs::read_to_string(&path).is_err() {
@@ -142,33 +140,6 @@ fn conclude(result: Result<Outcome, String>) -> Result<Completion, Failed> {
             Err(format!("SANDBOX_REQUIRE=all: {reason}").into())
         }
         Outcome::Unproven(reason) => Ok(Completion::ignored_with(reason)),
-    }
-}
-
-/// All programs below `folder`, in order. A corpus that cannot be read is a broken test, not an empty one.
-fn programs(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let entries = std::fs::read_dir(folder).unwrap_or_else(|error| panic!("cannot list {}: {error}", folder.display()));
-    for entry in entries {
-        let path = entry.unwrap_or_else(|error| panic!("cannot list {}: {error}", folder.display())).path();
-        if path.is_dir() {
-            found.extend(programs(&path));
-        } else if path.extension().is_some_and(|extension| extension == "py") {
-            found.push(path);
-        }
-    }
-    assert!(!found.is_empty(), "no programs in {}", folder.display());
-    found.sort();
-    found
-}
-
-/// `attacks/files/host_file.py` becomes `attack::files/host_file`.
-fn trial_name(corpus: &Path, path: &Path) -> String {
-    let relative = path.strip_prefix(corpus).unwrap_or(path).with_extension("");
-    let relative = relative.to_string_lossy();
-    match relative.strip_prefix("attacks/") {
-        Some(name) => format!("attack::{name}"),
-        None => format!("honest::{}", relative.trim_start_matches("honest/")),
     }
 }
 

@@ -23,7 +23,7 @@ use rustix::{
     mount::{FsMountFlags, FsOpenFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen},
 };
 
-use crate::{mount::HARMLESS, spec::WRITABLE, sys::loop_device};
+use crate::{mount::harmless, spec::WRITABLE, sys::loop_device};
 
 /// The smallest image that is worth a filesystem; below, a tmpfs does.
 pub const MIN_IMAGE: u64 = 8 << 20;
@@ -213,7 +213,7 @@ fn mount_image(image: impl AsFd) -> Result<OwnedFd, Errno> {
         fsconfig_set_flag(&context, flag)?;
     }
     fsconfig_create(&context)?;
-    let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, HARMLESS)?;
+    let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, harmless())?;
     drop(device);
     Ok(mount)
 }

@@ -14,6 +14,7 @@ use crate::{
     cgroup::CgroupInstance,
     failure::SetupFailure,
     keeper::{KEEPER, KeeperRequest},
+    layers::{self, Layer},
     protocol::{self, EngineRequest, EngineStart, LaunchRequest, SandboxMessage, receive, send},
     readiness::poll_now,
     spec::{EngineReport, EngineSpec, SandboxSpec},
@@ -90,9 +91,14 @@ impl Keeper {
     pub fn spawn() -> Result<Self, EngineError> {
         let (control, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
             .map_err(|errno| EngineError::Spawn(errno.into()))?;
-        let process = Command::new("/proc/self/exe")
+        let mut keeper = Command::new("/proc/self/exe");
+        if layers::is_on(Layer::OwnEnvironment) {
+            keeper.env_clear();
+        }
+        #[cfg(feature = "layer-trials")]
+        keeper.envs(std::env::var(layers::WITHOUT).ok().map(|without| (layers::WITHOUT, without)));
+        let process = keeper
             .arg0(KEEPER)
-            .env_clear()
             .current_dir("/")
             .stdin(Stdio::from(theirs))
             .stdout(Stdio::null())

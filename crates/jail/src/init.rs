@@ -19,7 +19,8 @@ use rustix::{
 use crate::{
     engine::LaunchFds,
     failure::{During, SetupFailure, SetupStep},
-    mount::{HARMLESS, attach, clone_mount, create_filesystem},
+    layers::{self, Layer},
+    mount::{attach, clone_mount, create_filesystem, harmless},
     privileges, program,
     protocol::{SandboxMessage, ScratchUsage, send},
     root::{SCRATCH, mount_proc, write_all},
@@ -46,23 +47,39 @@ pub(crate) fn run(spec: &SandboxSpec, fds: LaunchFds, go: OwnedFd) -> ! {
 
 /// Everything that needs privilege, in order.
 fn prepare(spec: &SandboxSpec, fds: &LaunchFds, go: &OwnedFd) -> Result<(), SetupFailure> {
-    let mut keep: Vec<BorrowedFd<'_>> = fds.all();
-    keep.push(go.as_fd());
-    descriptors::close_all_but(&keep).during(SetupStep::PlaceDescriptors, "inherited descriptors")?;
+    if layers::is_on(Layer::ClosedDescriptors) {
+        let mut keep: Vec<BorrowedFd<'_>> = fds.all();
+        keep.push(go.as_fd());
+        descriptors::close_all_but(&keep).during(SetupStep::PlaceDescriptors, "inherited descriptors")?;
+    }
     await_mapping(go).during(SetupStep::MapIdentity, "user namespace")?;
     // From here on files that are made belong to the sandbox's own id. No id 0 is mapped, so capabilities stay.
-    privileges::become_id(INNER_ID).during(SetupStep::SetIdentity, INNER_ID)?;
+    if layers::is_on(Layer::UserNamespace) {
+        privileges::become_id(INNER_ID).during(SetupStep::SetIdentity, INNER_ID)?;
+    } else {
+        privileges::become_id_from_root(spec.uid_slot).during(SetupStep::SetIdentity, spec.uid_slot)?;
+    }
     join_cgroups(spec, &fds.cgroups)?;
-    rustix::system::sethostname(b"sandbox").during(SetupStep::SetHostname, "sandbox")?;
-    interface::bring_up_loopback().during(SetupStep::ConfigureLoopback, "lo")?;
+    if layers::is_on(Layer::UtsNamespace) {
+        rustix::system::sethostname(b"sandbox").during(SetupStep::SetHostname, "sandbox")?;
+    }
+    if layers::is_on(Layer::NetworkNamespace) {
+        interface::bring_up_loopback().during(SetupStep::ConfigureLoopback, "lo")?;
+    }
     mount_scratch(spec, fds.scratch.as_ref())?;
-    if spec.proc {
-        let options = [("subset", Some("pid")), ("hidepid", Some("ptraceable"))];
-        mount_proc(Path::new("/proc"), &options).during(SetupStep::MountProc, "/proc")?;
+    if spec.proc && layers::is_on(Layer::PidNamespace) {
+        let options: &[_] = &[("subset", Some("pid")), ("hidepid", Some("ptraceable"))];
+        let options = if layers::is_on(Layer::RestrictedProc) { options } else { &[] };
+        mount_proc(Path::new("/proc"), options).during(SetupStep::MountProc, "/proc")?;
     }
     write_program(spec, &fds.program).during(SetupStep::WriteProgram, spec.program_path.display())?;
     chdir("/work").during(SetupStep::WriteProgram, "/work")?;
-    privileges::become_unreadable().during(SetupStep::DropPrivileges, "dumpable")?;
+    if layers::is_on(Layer::UnreadableInit) {
+        privileges::become_unreadable().during(SetupStep::DropPrivileges, "dumpable")?;
+    }
+    if !layers::is_on(Layer::NoCapabilities) {
+        return privileges::hand_on_all().during(SetupStep::DropPrivileges, "capabilities");
+    }
     privileges::drop_all().during(SetupStep::DropPrivileges, "capabilities")
 }
 
@@ -84,6 +101,9 @@ fn join_cgroups(spec: &SandboxSpec, files: &[OwnedFd]) -> Result<(), SetupFailur
     }
     if let (Some(name), true) = (&spec.cgroup_name, spec.proc) {
         verify_joined(name, files.len()).during(SetupStep::VerifyLocks, "cgroup of the sandbox")?;
+    }
+    if !layers::is_on(Layer::CgroupNamespace) {
+        return Ok(());
     }
     clone::unshare_cgroup_namespace().during(SetupStep::CreateNamespaces, "cgroup namespace")
 }
@@ -110,7 +130,7 @@ fn mount_scratch(spec: &SandboxSpec, mount: Option<&OwnedFd>) -> Result<(), Setu
         (ScratchBacking::Tmpfs { bytes, inodes }, _) => {
             let (bytes, inodes) = (bytes.to_string(), inodes.to_string());
             let options = [("mode", Some("755")), ("size", Some(bytes.as_str())), ("nr_inodes", Some(inodes.as_str()))];
-            let tmpfs = create_filesystem("tmpfs", &options, HARMLESS).during(step, "tmpfs")?;
+            let tmpfs = create_filesystem("tmpfs", &options, harmless()).during(step, "tmpfs")?;
             for (_, folder) in WRITABLE {
                 mkdirat(&tmpfs, folder, Mode::from_raw_mode(0o755)).during(step, folder)?;
             }

@@ -18,7 +18,9 @@ use rustix::{
 use crate::{
     engine::LaunchFds,
     failure::{During, SetupFailure, SetupStep},
-    init, privileges,
+    init,
+    layers::{self, Layer},
+    privileges,
     protocol::{EngineRequest, EngineStart, LaunchRequest, SandboxMessage, receive, send},
     readiness::poll_now,
     root::{self, Sources},
@@ -30,12 +32,18 @@ use crate::{
 };
 
 /// Namespaces of one sandbox. The cgroup namespace comes later, when init is in its cgroup.
-const SANDBOX_NAMESPACES: i32 = libc::CLONE_NEWUSER
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNS
-    | libc::CLONE_NEWNET
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS;
+const SANDBOX_NAMESPACES: [(Layer, i32); 5] = [
+    (Layer::UserNamespace, libc::CLONE_NEWUSER),
+    (Layer::PidNamespace, libc::CLONE_NEWPID),
+    (Layer::NetworkNamespace, libc::CLONE_NEWNET),
+    (Layer::IpcNamespace, libc::CLONE_NEWIPC),
+    (Layer::UtsNamespace, libc::CLONE_NEWUTS),
+];
+
+fn sandbox_namespaces() -> i32 {
+    let own = SANDBOX_NAMESPACES.into_iter().filter(|(layer, _)| layers::is_on(*layer));
+    own.fold(libc::CLONE_NEWNS, |flags, (_, flag)| flags | flag)
+}
 
 /// The life of the launcher. `go` tells that the ids are mapped; `sources` are what the keeper could open that the
 /// launcher cannot, or nothing when the launcher is to open them.
@@ -132,7 +140,7 @@ fn launch(request: &LaunchRequest, fds: Vec<OwnedFd>, proc_files: &ProcFiles) ->
             return None;
         }
     };
-    match clone::clone_process(SANDBOX_NAMESPACES) {
+    match clone::clone_process(sandbox_namespaces()) {
         Ok(Cloned::Child) => init::run(&request.spec, fds, go_reader),
         Ok(Cloned::Parent(pid, pidfd)) => {
             let mapped = map_identity(pid, &pidfd, request.spec.uid_slot, proc_files)
@@ -157,6 +165,9 @@ fn launch(request: &LaunchRequest, fds: Vec<OwnedFd>, proc_files: &ProcFiles) ->
 
 /// Maps the sandbox's one id to `slot` of the engine's.
 fn map_identity(pid: Pid, pidfd: &OwnedFd, slot: u32, proc_files: &ProcFiles) -> Result<(), Errno> {
+    if !layers::is_on(Layer::UserNamespace) {
+        return Ok(());
+    }
     let number = if proc_files.own { pid.as_raw_nonzero().get() } else { pid_in(&proc_files.folder, pidfd)? };
     let line = format!("{INNER_ID} {slot} 1\n");
     // Without this an unprivileged group map would allow to drop a group that forbids something (CVE-2014-8989).

@@ -12,6 +12,7 @@ mod init;
 mod keeper;
 mod landlock_ring;
 mod launcher;
+pub mod layers;
 mod mount;
 mod privileges;
 mod program;

@@ -14,10 +14,22 @@ use rustix::{
     },
 };
 
-use crate::sys::mount_attributes::set_mount_flags;
+use crate::{
+    layers::{self, Layer},
+    sys::mount_attributes::set_mount_flags,
+};
 
 /// What no mount of a sandbox may honour.
-pub(crate) const HARMLESS: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV);
+pub(crate) fn harmless() -> MountAttrFlags {
+    let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    if layers::is_on(Layer::HarmlessMounts) { flags } else { MountAttrFlags::empty() }
+}
+
+/// The same for what shows files of the host or of the engine.
+pub(crate) fn harmless_and_read_only() -> MountAttrFlags {
+    let flags = MountAttrFlags::MOUNT_ATTR_RDONLY;
+    harmless() | if layers::is_on(Layer::ReadOnlyRoot) { flags } else { MountAttrFlags::empty() }
+}
 
 /// A new filesystem of type `kind`; an option without a value is a flag.
 pub(crate) fn create_filesystem(

@@ -5,7 +5,7 @@ use rustix::{
     process::{DumpableBehavior, Gid, Uid, set_dumpable_behavior},
     thread::{
         CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set, clear_ambient_capability_set,
-        no_new_privs, remove_capability_from_bounding_set, set_capabilities, set_no_new_privs, set_thread_res_gid,
+        configure_capability_in_ambient_set, no_new_privs, remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities, set_no_new_privs, set_thread_res_gid,
         set_thread_res_uid,
     },
 };
@@ -20,6 +20,14 @@ pub(crate) fn become_id(id: u32) -> Result<(), Errno> {
     set_thread_res_uid(uid, uid, uid)
 }
 
+/// The same for somebody who is root, and would lose all capabilities by it.
+pub(crate) fn become_id_from_root(id: u32) -> Result<(), Errno> {
+    let held = capabilities(None)?;
+    set_keep_capabilities(true)?;
+    become_id(id)?;
+    set_capabilities(None, CapabilitySets { effective: held.permitted, ..held })
+}
+
 /// Drops every capability from every set, and the right to gain one by executing a program.
 pub(crate) fn drop_all() -> Result<(), Errno> {
     for number in CAPABILITY_NUMBERS {
@@ -32,6 +40,16 @@ pub(crate) fn drop_all() -> Result<(), Errno> {
     let none = CapabilitySet::empty();
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
     set_no_new_privs(true)
+}
+
+/// Hands every capability on to the program that this process executes, for a trial without [`drop_all`].
+pub(crate) fn hand_on_all() -> Result<(), Errno> {
+    let all = capabilities(None)?.permitted;
+    set_capabilities(None, CapabilitySets { effective: all, permitted: all, inheritable: all })?;
+    for capability in all.iter() {
+        configure_capability_in_ambient_set(capability, true)?;
+    }
+    Ok(())
 }
 
 /// Makes this process unreadable to others of its user: no ptrace, no /proc/PID/mem, no /proc/PID/environ.

@@ -16,7 +16,9 @@ use rustix::{
 use crate::{
     engine::LaunchFds,
     failure::{During, SetupFailure, SetupStep},
-    landlock_ring, privileges,
+    landlock_ring,
+    layers::{self, Layer},
+    privileges,
     protocol::{SandboxMessage, send},
     seccomp,
     spec::{ProcessLimit, SandboxSpec},
@@ -59,20 +61,31 @@ fn place_descriptors(fds: &LaunchFds) -> Result<OwnedFd, Errno> {
     }
     // Closed by their owners first: closing an owned number behind Rust's back is an error when it is dropped.
     drop(sources);
-    descriptors::close_all_from(FIRST_FREE, &events)?;
+    if layers::is_on(Layer::ClosedDescriptors) {
+        descriptors::close_all_from(FIRST_FREE, &events)?;
+    }
     Ok(events)
 }
 
 /// Every lock, each verified.
 fn lock(spec: &SandboxSpec, events: &OwnedFd) -> Result<(), SetupFailure> {
     // A session of its own: no terminal to write into, no process group shared with anybody outside.
-    setsid().during(SetupStep::PlaceDescriptors, "session")?;
-    for (limit, value) in &spec.process_limits {
-        set_limit(*limit, *value).during(SetupStep::SetResourceLimits, format_args!("{limit:?}"))?;
+    if layers::is_on(Layer::OwnSession) {
+        setsid().during(SetupStep::PlaceDescriptors, "session")?;
     }
-    privileges::verify_dropped().map_err(|lock| SetupFailure::new(SetupStep::VerifyLocks, lock, Errno::PERM))?;
-    if spec.landlock {
+    if layers::is_on(Layer::ProcessLimits) {
+        for (limit, value) in &spec.process_limits {
+            set_limit(*limit, *value).during(SetupStep::SetResourceLimits, format_args!("{limit:?}"))?;
+        }
+    }
+    if layers::is_on(Layer::NoCapabilities) {
+        privileges::verify_dropped().map_err(|lock| SetupFailure::new(SetupStep::VerifyLocks, lock, Errno::PERM))?;
+    }
+    if spec.landlock && layers::is_on(Layer::Landlock) {
         landlock_ring::restrict().during(SetupStep::RestrictFiles, "ruleset")?;
+    }
+    if !layers::is_on(Layer::Seccomp) {
+        return Ok(());
     }
     // Last, because what comes before needs calls that the filter refuses.
     let listener = seccomp::install().during(SetupStep::InstallSeccomp, "filter")?;
@@ -107,9 +120,12 @@ fn execute(spec: &SandboxSpec) -> SetupFailure {
     let Some((executable, arguments)) = spec.argv.split_first() else {
         return SetupFailure::new(SetupStep::Execute, "empty argv", Errno::INVAL);
     };
-    let error = Command::new(executable)
+    let mut program = Command::new(executable);
+    if layers::is_on(Layer::OwnEnvironment) {
+        program.env_clear();
+    }
+    let error = program
         .args(arguments)
-        .env_clear()
         .envs(spec.env.iter().map(|(name, value)| (name, value)))
         .exec();
     SetupFailure::new(SetupStep::Execute, executable, Errno::from_io_error(&error).unwrap_or(Errno::IO))

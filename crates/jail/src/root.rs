@@ -14,7 +14,7 @@ use rustix::{
 
 use crate::{
     failure::{During, SetupFailure, SetupStep},
-    mount::{HARMLESS, attach, clone_mount, create_filesystem},
+    mount::{attach, clone_mount, create_filesystem, harmless, harmless_and_read_only},
     spec::{MemoryDevice, RootEntry},
     sys::mount_attributes::set_mount_flags,
 };
@@ -35,7 +35,7 @@ pub(crate) fn open_sources(entries: &[RootEntry]) -> Result<Sources, SetupFailur
     entries
         .iter()
         .map(|entry| match entry {
-            RootEntry::Bind { source, .. } => clone_mount(CWD, source, HARMLESS | MountAttrFlags::MOUNT_ATTR_RDONLY)
+            RootEntry::Bind { source, .. } => clone_mount(CWD, source, harmless_and_read_only())
                 .during(SetupStep::OpenSource, source.display())
                 .map(Some),
             RootEntry::Device(device) => {
@@ -64,7 +64,7 @@ pub(crate) fn enter(entries: &[RootEntry], sources: Sources) -> Result<Option<Se
     let step = SetupStep::BuildRoot;
     mount_change("/", MountPropagationFlags::REC | MountPropagationFlags::PRIVATE).during(step, "/")?;
     let root =
-        create_filesystem("tmpfs", &[("mode", Some("755")), ("size", Some("8m"))], HARMLESS).during(step, "tmpfs")?;
+        create_filesystem("tmpfs", &[("mode", Some("755")), ("size", Some("8m"))], harmless()).during(step, "tmpfs")?;
     attach(&root, Path::new(STAGING)).during(step, STAGING)?;
 
     for (entry, source) in entries.iter().zip(sources) {
@@ -85,13 +85,13 @@ pub(crate) fn enter(entries: &[RootEntry], sources: Sources) -> Result<Option<Se
     chdir("/").during(step, "/")?;
     // Opened anew: the mount's own descriptor would do, but "/" is what everybody after us sees.
     let root = open("/", OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).during(step, "/")?;
-    set_mount_flags(&root, HARMLESS | MountAttrFlags::MOUNT_ATTR_RDONLY, false).during(step, "/")?;
+    set_mount_flags(&root, harmless_and_read_only(), false).during(step, "/")?;
     Ok(proc_failure)
 }
 
 /// Mounts a procfs of this pid namespace.
 pub(crate) fn mount_proc(path: &Path, options: &[(&str, Option<&str>)]) -> Result<(), Errno> {
-    let proc = create_filesystem("proc", options, HARMLESS | MountAttrFlags::MOUNT_ATTR_NOEXEC)?;
+    let proc = create_filesystem("proc", options, harmless() | MountAttrFlags::MOUNT_ATTR_NOEXEC)?;
     attach(&proc, path)
 }
 
@@ -112,7 +112,7 @@ fn perform(entry: &RootEntry, source: Option<OwnedFd>) -> Result<(), Errno> {
             let empty = create_filesystem(
                 "tmpfs",
                 &[("mode", Some("755")), ("size", Some("4k"))],
-                HARMLESS | MountAttrFlags::MOUNT_ATTR_RDONLY,
+                harmless_and_read_only(),
             )?;
             attach(&empty, &target)
         }

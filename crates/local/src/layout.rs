@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use aevatar_sandbox_contract::{ErrorCode, ImportPolicy, PythonEnvironment, SandboxError};
-use aevatar_sandbox_jail::spec::{MemoryDevice, RootEntry};
+use aevatar_sandbox_jail::{
+    layers::{self, Layer},
+    spec::{MemoryDevice, RootEntry},
+};
 
 /// Where the program's source is, and what `__file__` says.
 pub(crate) const PROGRAM: &str = "/work/main.py";
@@ -24,6 +27,9 @@ const GROUP: &str = "root:x:0:\nsandbox:x:1000:\n";
 const HOSTS: &str = "127.0.0.1\tlocalhost sandbox\n::1\tlocalhost\n";
 const NSSWITCH: &str = "passwd: files\ngroup: files\nhosts: files\n";
 
+/// Folders of a host that a root of a sandbox's own does not show, for a trial without one.
+const OF_THE_HOST: [&str; 5] = ["/boot", "/home", "/srv", "/sys", "/var"];
+
 /// The root, parents before children.
 ///
 /// The interpreter keeps its path on the host, because some builds carry it in their binaries. Around it stands a
@@ -40,13 +46,23 @@ pub(crate) fn root(
         file("/etc/group", GROUP),
         file("/etc/hosts", HOSTS),
         file("/etc/nsswitch.conf", NSSWITCH),
-        symlink("/dev/fd", "/proc/self/fd"),
-        symlink("/dev/stdin", "/proc/self/fd/0"),
-        symlink("/dev/stdout", "/proc/self/fd/1"),
-        symlink("/dev/stderr", "/proc/self/fd/2"),
-        symlink("/var/tmp", "/tmp"),
     ];
-    entries.extend(MemoryDevice::ALL.map(RootEntry::Device));
+    if layers::is_on(Layer::OwnDevices) {
+        entries.extend([
+            symlink("/dev/fd", "/proc/self/fd"),
+            symlink("/dev/stdin", "/proc/self/fd/0"),
+            symlink("/dev/stdout", "/proc/self/fd/1"),
+            symlink("/dev/stderr", "/proc/self/fd/2"),
+        ]);
+        entries.extend(MemoryDevice::ALL.map(RootEntry::Device));
+    } else {
+        entries.push(bind("/dev", "/dev"));
+    }
+    if layers::is_on(Layer::OwnRoot) {
+        entries.push(symlink("/var/tmp", "/tmp"));
+    } else {
+        entries.extend(OF_THE_HOST.map(|folder| bind(folder, folder)));
+    }
     entries.push(bind(&environment.interpreter, &environment.interpreter));
     entries.extend(environment.standard_library.iter().map(|path| bind(path, path)));
     entries.extend(environment.hidden.iter().cloned().map(RootEntry::Cover));

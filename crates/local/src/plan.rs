@@ -6,6 +6,7 @@ use aevatar_sandbox_contract::{ErrorCode, ExecutionPlan, IsolationTier, Resource
 use aevatar_sandbox_jail::{
     cgroup::CgroupLimits,
     disk::MIN_IMAGE,
+    layers::{self, Layer},
     spec::{Identity, ProcessLimit, SandboxSpec, ScratchBacking},
 };
 
@@ -111,6 +112,10 @@ pub(crate) fn scratch(
     disk_images: bool,
 ) -> Result<ScratchPlan, SandboxError> {
     let mut limits = execution.limits.clone();
+    if !layers::is_on(Layer::DiskLimit) {
+        let backing = ScratchBacking::Tmpfs { bytes: 1 << 40, inodes: 1 << 30 };
+        return Ok(ScratchPlan { backing, limits });
+    }
     if disk_images && limits.disk_limit.bytes() >= MIN_IMAGE {
         // Each inode takes a part of the disk for itself.
         limits.inode_limit = limits.inode_limit.min(limits.disk_limit.bytes() / BYTES_PER_INODE);

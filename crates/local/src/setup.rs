@@ -11,6 +11,7 @@ use aevatar_sandbox_contract::{
 use aevatar_sandbox_jail::{
     EngineError, SetupFailure, SetupStep,
     cgroup::CgroupError,
+    layers,
     spec::{EngineReport, Identity, ScratchBacking},
 };
 use rustix::io::Errno;
@@ -68,8 +69,16 @@ impl Layers<'_> {
         ];
         layers.extend(self.cgroups());
         layers.push(self.disk());
+        let left_out = layers::left_out();
+        layers.extend(left_out.iter().map(|layer| {
+            lesser(layer.name(), LayerState::Missing, "left out on trial".to_owned(), "use an ordinary build")
+        }));
         let whole = layers.iter().all(|layer| layer.state != LayerState::Missing || layer.name == "landlock");
-        let tier = if whole { IsolationTier::Default } else { self.tier };
+        let tier = match (whole, left_out.is_empty()) {
+            (true, _) => IsolationTier::Default,
+            (false, true) => self.tier,
+            (false, false) => IsolationTier::Reduced,
+        };
         IsolationReport { backend: "local".to_owned(), tier, layers }
     }
 

@@ -51,20 +51,25 @@ pub(crate) fn run(path: &Path, sandbox: &Sandbox) -> Result<Outcome, String> {
         return Err(context("the control harmed the victim, so nothing can be said of the attack inside".to_owned()));
     }
 
-    run_inside(path, &attack, engine, &mut canaries, Policy::Off).map_err(context)?;
+    run_inside(path, &attack, engine, &mut canaries, Policy::Off)
+        .and_then(Trial::into_result)
+        .map_err(context)?;
+    run_hello(engine, &canaries).map_err(context)?;
+    Ok(unproven.map_or(Outcome::Passed, Outcome::Unproven))
+}
 
+/// A harmless program, which must work whatever ran before.
+pub(crate) fn run_hello(engine: &Engine, canaries: &Canaries) -> Result<(), String> {
     let program = canaries.folder.path().join("program.py");
-    std::fs::write(&program, "print('hello')\n")
-        .map_err(|error| context(format!("cannot write a program: {error}")))?;
-    let after = engine
-        .run(&Run { program: &program, ..Run::default() })
-        .map_err(|error| context(format!("afterwards: {error}")))?;
+    std::fs::write(&program, "print('hello')\n").map_err(|error| format!("cannot write a program: {error}"))?;
+    let after =
+        engine.run(&Run { program: &program, ..Run::default() }).map_err(|error| format!("a harmless one: {error}"))?;
     let hello = Expectation { stdout: Some("hello".to_owned()), ..Expectation::default() };
     let differences = hello.check(&after.result, after.took);
     if !differences.is_empty() {
-        return Err(context(format!("afterwards: {}\nresult: {}", differences.join(), shorten(&after.text))));
+        return Err(format!("a harmless one: {}\nresult: {}", differences.join(), shorten(&after.text)));
     }
-    Ok(unproven.map_or(Outcome::Passed, Outcome::Unproven))
+    Ok(())
 }
 
 /// The attack inside alone. With the import policy on, it fails as it does without, or is refused.
@@ -78,23 +83,46 @@ pub(crate) fn run_again(path: &Path, sandbox: &Sandbox, policy: Policy) -> Resul
     }
     let engine = sandbox.engine()?;
     let mut canaries = Canaries::plant(|program| engine.command_of_caller(program)).map_err(context)?;
-    run_inside(path, &attack, engine, &mut canaries, policy).map_err(context)?;
+    run_inside(path, &attack, engine, &mut canaries, policy).and_then(Trial::into_result).map_err(context)?;
     Ok(Outcome::Passed)
 }
 
+/// What an attack inside came to.
+pub(crate) struct Trial {
+    /// From what its header says; none when it held.
+    pub(crate) differences: Differences,
+    /// What reached beyond the sandbox: secrets that came out, visitors, harm.
+    pub(crate) harm: Vec<String>,
+    pub(crate) answer: Answer,
+}
+
+impl Trial {
+    fn into_result(mut self) -> Result<(), String> {
+        for harm in self.harm {
+            self.differences.note(harm);
+        }
+        if self.differences.is_empty() {
+            return Ok(());
+        }
+        Err(format!("{}\nresult: {}", self.differences.join(), shorten(self.answer.text())))
+    }
+}
+
 /// Runs the attack in the sandbox, as often as its header says.
-fn run_inside(
+pub(crate) fn run_inside(
     path: &Path,
     attack: &Attack,
     engine: &Engine,
     canaries: &mut Canaries,
     policy: Policy,
-) -> Result<(), String> {
+) -> Result<Trial, String> {
     let visitors = canaries.visitors();
     let program = canaries.folder.path().join("program.py");
     std::fs::copy(path, &program).map_err(|error| format!("cannot copy it: {error}"))?;
     let argument = canaries.argument(false);
-    for number in 1..=attack.runs {
+    let mut number = 0;
+    loop {
+        number += 1;
         let answer = engine.ask(&Run {
             policy,
             program: &program,
@@ -113,20 +141,18 @@ fn run_inside(
             }
             Answer::Ran(_) => {}
         }
-        for secret in canaries.found_in(answer.text()) {
-            differences.note(format!("{secret} came out of the sandbox"));
-        }
+        let found = canaries.found_in(answer.text()).into_iter();
+        let mut harm: Vec<String> = found.map(|secret| format!("{secret} came out of the sandbox")).collect();
         if canaries.visitors() != visitors {
-            differences.note("a listener of the host had a visitor".to_owned());
+            harm.push("a listener of the host had a visitor".to_owned());
         }
         if !canaries.victim_is_well() {
-            differences.note("the victim on the host is dead, stopped or traced".to_owned());
+            harm.push("the victim on the host is dead, stopped or traced".to_owned());
         }
-        if !differences.is_empty() {
-            return Err(format!("{}\nresult: {}", differences.join(), shorten(answer.text())));
+        if number == attack.runs || !differences.is_empty() || !harm.is_empty() {
+            return Ok(Trial { differences, harm, answer });
         }
     }
-    Ok(())
 }
 
 /// Runs the attack on the host's own Python, as `main.py` in an empty folder.

@@ -26,6 +26,8 @@ pub use detect::CgroupHost;
 pub(crate) use instance::remove_dying;
 pub use instance::{CgroupInstance, InstancePaths};
 
+use crate::layers::{self, Layer};
+
 /// The controllers that limits need on v2, where `cpu` counts as well as it limits.
 const UNIFIED_CONTROLLERS: [&str; 3] = ["cpu", "memory", "pids"];
 
@@ -158,6 +160,16 @@ struct Bandwidth {
 }
 
 impl CgroupLimits {
+    /// These limits, and for the layers that are left out on trial some that nothing reaches.
+    fn on_trial(self) -> Self {
+        let limit = |layer, limit, far| if layers::is_on(layer) { limit } else { far };
+        Self {
+            millicores: limit(Layer::CpuLimit, self.millicores, 1_000_000),
+            memory: if layers::is_on(Layer::MemoryLimit) { self.memory } else { 1 << 50 },
+            pids: limit(Layer::PidsLimit, self.pids, 1_000_000),
+        }
+    }
+
     /// A period of 100 ms with a burst as large as the quota: what a program of a few milliseconds needs comes at
     /// once, where a short period makes it wait ten times over (measured: 9 ms of work take 9 ms instead of 70).
     /// The kernel refuses a quota below 1 ms, so tiny shares get a longer period.
@@ -208,6 +220,7 @@ impl SandboxCgroup {
     }
 
     fn make(&self, limits: CgroupLimits) -> Result<(), CgroupError> {
+        let limits = limits.on_trial();
         for folder in self.paths.folders() {
             make_folder(folder)?;
         }

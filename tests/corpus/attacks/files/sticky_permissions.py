@@ -14,4 +14,5 @@ import sys
 folders = ["/"] if json.loads(sys.argv[1])["outside"] else ["/work", "/tmp", "/dev/shm", "/", "/usr"]
 wanted = os.ST_NOSUID | os.ST_NODEV
 missing = [folder for folder in folders if os.statvfs(folder).f_flag & wanted != wanted]
-print("reached" if missing == ["/"] else f"reached in {missing}" if missing else "blocked")
+print("reached" if missing else "blocked")
+print(*missing, file=sys.stderr)
