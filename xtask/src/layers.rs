@@ -7,7 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
@@ -33,7 +33,8 @@ const FEATURE: &str = "layer-trials";
 /// As the trial reads it; the constant beside the layers is there with the feature only.
 const WITHOUT: &str = "AEVATAR_SANDBOX_WITHOUT_LAYERS";
 
-/// Layers that stop the same attacks: each of them alone leaves the other.
+/// Layers that stop the same attacks: each of them alone leaves the others. Their rows have only what no row of one of
+/// them has.
 const TOGETHER: [&[Layer]; 8] = [
     &[Layer::PidsLimit, Layer::ProcessLimits],
     &[Layer::NetworkNamespace, Layer::Landlock],
@@ -67,6 +68,10 @@ enum Outcome {
 struct Row(BTreeMap<Outcome, BTreeSet<String>>);
 
 impl Row {
+    fn has(&self, tried: &Tried) -> bool {
+        self.0.get(&tried.outcome).is_some_and(|attacks| attacks.contains(&tried.attack))
+    }
+
     fn of(&self, outcome: Outcome) -> BTreeSet<String> {
         self.0.get(&outcome).cloned().unwrap_or_default()
     }
@@ -112,15 +117,22 @@ fn write() -> anyhow::Result<()> {
         "| without | attacks that then succeed | that succeed in part | that another layer stops, or fail in another way |\n\
          | --- | --- | --- | --- |\n",
     );
+    let mut alone = Vec::new();
     for layers in trials() {
         let mut row = Row::default();
         for tried in trial.run(&layers, None)? {
             if tried.outcome != Outcome::Held {
                 println!("without {}: {}: {:?}: {}", names(&layers), tried.attack, tried.outcome, tried.words);
             }
-            row.0.entry(tried.outcome).or_default().insert(tried.attack);
+            let known = alone.iter().any(|(layer, row): &(Layer, Row)| layers.contains(layer) && row.has(&tried));
+            if !known {
+                row.0.entry(tried.outcome).or_default().insert(tried.attack);
+            }
         }
         show(&mut table, &layers, &row);
+        if let [layer] = layers[..] {
+            alone.push((layer, row));
+        }
     }
     let page = fs::read_to_string(PAGE).context("run it from the root of the workspace")?;
     let (before, _, after) = parts(&page)?;
@@ -141,7 +153,7 @@ pub(crate) fn check() -> anyhow::Result<usize> {
         // With nothing to show, it is still shown that a sandbox works without the layer.
         for tried in trial.run(&layers, Some(&attacks))? {
             checked += 1;
-            if !row.of(tried.outcome).contains(&tried.attack) {
+            if !row.has(&tried) {
                 wrong.push(format!("without {name}: {}: {:?}: {}", tried.attack, tried.outcome, tried.words));
             }
         }
@@ -252,6 +264,8 @@ impl Trial {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]

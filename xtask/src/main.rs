@@ -34,7 +34,9 @@ fn main() -> ExitCode {
         "syscalls" => syscalls::write(),
         "configuration" => configuration::write(),
         "vm-test" => vm::run(rest),
-        _ => Err(anyhow::anyhow!("name a command: ci, bench, layers, lock, configuration, openapi, syscalls or vm-test")),
+        _ => {
+            Err(anyhow::anyhow!("name a command: ci, bench, layers, lock, configuration, openapi, syscalls or vm-test"))
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

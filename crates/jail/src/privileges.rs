@@ -5,8 +5,8 @@ use rustix::{
     process::{DumpableBehavior, Gid, Uid, set_dumpable_behavior},
     thread::{
         CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set, clear_ambient_capability_set,
-        configure_capability_in_ambient_set, no_new_privs, remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities, set_no_new_privs, set_thread_res_gid,
-        set_thread_res_uid,
+        configure_capability_in_ambient_set, no_new_privs, remove_capability_from_bounding_set, set_capabilities,
+        set_keep_capabilities, set_no_new_privs, set_thread_res_gid, set_thread_res_uid,
     },
 };
 

@@ -124,9 +124,6 @@ fn execute(spec: &SandboxSpec) -> SetupFailure {
     if layers::is_on(Layer::OwnEnvironment) {
         program.env_clear();
     }
-    let error = program
-        .args(arguments)
-        .envs(spec.env.iter().map(|(name, value)| (name, value)))
-        .exec();
+    let error = program.args(arguments).envs(spec.env.iter().map(|(name, value)| (name, value))).exec();
     SetupFailure::new(SetupStep::Execute, executable, Errno::from_io_error(&error).unwrap_or(Errno::IO))
 }

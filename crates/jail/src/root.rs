@@ -109,11 +109,8 @@ fn perform(entry: &RootEntry, source: Option<OwnedFd>) -> Result<(), Errno> {
             symlink(destination, &target)
         }
         (RootEntry::Cover(_), _) => {
-            let empty = create_filesystem(
-                "tmpfs",
-                &[("mode", Some("755")), ("size", Some("4k"))],
-                harmless_and_read_only(),
-            )?;
+            let empty =
+                create_filesystem("tmpfs", &[("mode", Some("755")), ("size", Some("4k"))], harmless_and_read_only())?;
             attach(&empty, &target)
         }
         (RootEntry::Bind { .. } | RootEntry::Device(_), Some(source)) => {

@@ -186,6 +186,18 @@ def locks(user):
     looking.end()
 
 
+def landlock(user):
+    """What nothing but Landlock refuses: a program's own files of /proc, for writing."""
+    attempt = "open('/proc/self/comm', 'w').close(); print('opened')"
+    outside = ["python3", "-c", attempt]
+    outside = outside if user == "root" else ["su", "--login", user, "--command", shlex.join(outside)]
+    control = subprocess.run(outside, capture_output=True, text=True)
+    check(control.stdout == "opened\n", f"outside: {control}")
+    code, stdout, stderr = run(user, "run", "--json", "-c", attempt)
+    result = json.loads(stdout) if stdout else stderr
+    check(code == 1 and result["error"]["name"] == "PermissionError" and result["error"]["errno"] == 13, result)
+
+
 def doctor(user):
     code, stdout, stderr = run(user, "doctor")
     print("".join(f"  {user}: {line}\n" for line in stdout.splitlines()), end="", flush=True)
@@ -238,6 +250,7 @@ SHOWN = {
     "limits_hold": limits_hold,
     "namespaces_are_its_own": namespaces,
     "capabilities_and_filter": locks,
+    "landlock_is_enforced": landlock,
     "nothing_survives_sigkill_of_the_server": killed,
 }
 

@@ -51,9 +51,11 @@ pub(crate) fn run(path: &Path, sandbox: &Sandbox) -> Result<Outcome, String> {
         return Err(context("the control harmed the victim, so nothing can be said of the attack inside".to_owned()));
     }
 
-    run_inside(path, &attack, engine, &mut canaries, Policy::Off)
-        .and_then(Trial::into_result)
-        .map_err(context)?;
+    let trial = run_inside(path, &attack, engine, &mut canaries, Policy::Off).map_err(context)?;
+    if trial.lacks_layer(&attack) {
+        return Ok(Outcome::Unproven("this host lacks the layer that stops it".to_owned()));
+    }
+    trial.into_result().map_err(context)?;
     run_hello(engine, &canaries).map_err(context)?;
     Ok(unproven.map_or(Outcome::Passed, Outcome::Unproven))
 }
@@ -83,7 +85,11 @@ pub(crate) fn run_again(path: &Path, sandbox: &Sandbox, policy: Policy) -> Resul
     }
     let engine = sandbox.engine()?;
     let mut canaries = Canaries::plant(|program| engine.command_of_caller(program)).map_err(context)?;
-    run_inside(path, &attack, engine, &mut canaries, policy).and_then(Trial::into_result).map_err(context)?;
+    let trial = run_inside(path, &attack, engine, &mut canaries, policy).map_err(context)?;
+    if trial.lacks_layer(&attack) {
+        return Ok(Outcome::Unproven("this host lacks the layer that stops it".to_owned()));
+    }
+    trial.into_result().map_err(context)?;
     Ok(Outcome::Passed)
 }
 
@@ -97,6 +103,14 @@ pub(crate) struct Trial {
 }
 
 impl Trial {
+    /// Whether the sandbox says that it was without the layer that the attack is about.
+    fn lacks_layer(&self, attack: &Attack) -> bool {
+        match (&attack.needs_layer, &self.answer) {
+            (Some(layer), Answer::Ran(inside)) => !inside.result.has_layer(layer),
+            _ => false,
+        }
+    }
+
     fn into_result(mut self) -> Result<(), String> {
         for harm in self.harm {
             self.differences.note(harm);
@@ -126,7 +140,7 @@ pub(crate) fn run_inside(
         let answer = engine.ask(&Run {
             policy,
             program: &program,
-            limits: &attack.inside.patient_limits(&attack.limits),
+            limits: &attack.patient_limits(),
             args: std::slice::from_ref(&argument),
             stdin: b"",
             environment: Some((&canaries.environment_variable, canaries.environment_secret())),

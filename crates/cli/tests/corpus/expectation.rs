@@ -77,6 +77,25 @@ pub(crate) struct ExecutionResult {
     pub(crate) error: Option<PythonError>,
     pub(crate) termination: Termination,
     pub(crate) usage: Usage,
+    isolation: Isolation,
+}
+
+#[derive(Debug, Deserialize)]
+struct Isolation {
+    layers: Vec<Layer>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Layer {
+    name: String,
+    state: String,
+}
+
+impl ExecutionResult {
+    /// Whether the result says that a layer was there.
+    pub(crate) fn has_layer(&self, name: &str) -> bool {
+        self.isolation.layers.iter().any(|layer| layer.name == name && layer.state == "enforced")
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -133,6 +152,10 @@ impl Differences {
 
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.0.len()
     }
 
     pub(crate) fn join(&self) -> String {

@@ -1,10 +1,10 @@
 //! The TOML in the first comment of each program; `tests/corpus/README.md` describes it.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::expectation::{Expectation, OneOrMore};
+use crate::expectation::{Differences, ExecutionResult, Expectation, OneOrMore};
 
 /// Header of an attack.
 #[derive(Debug, Deserialize)]
@@ -20,8 +20,41 @@ pub(crate) struct Attack {
     pub(crate) runs: u32,
     /// The only architecture on which it makes sense.
     pub(crate) machine: Option<String>,
+    /// The layer that must be enforced for it to fail, where a host may lack that in the default tier.
+    pub(crate) needs_layer: Option<String>,
     pub(crate) control: Control,
-    pub(crate) inside: Expectation,
+    pub(crate) inside: Inside,
+}
+
+/// How an attack must end inside: more than one way where kernels differ.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Inside {
+    One(Box<Expectation>),
+    Any(Vec<Expectation>),
+}
+
+impl Inside {
+    pub(crate) fn as_slice(&self) -> &[Expectation] {
+        match self {
+            Self::One(expectation) => std::slice::from_ref(expectation),
+            Self::Any(expectations) => expectations,
+        }
+    }
+
+    /// The differences from the expectation that it is nearest to.
+    pub(crate) fn check(&self, result: &ExecutionResult, took: Duration) -> Differences {
+        let all = self.as_slice().iter().map(|expectation| expectation.check(result, took));
+        all.min_by_key(Differences::count).unwrap_or_default()
+    }
+}
+
+impl Attack {
+    /// The limits to run with inside; see [`Expectation::patient_limits`].
+    pub(crate) fn patient_limits(&self) -> Vec<String> {
+        let first = self.inside.as_slice().first();
+        first.map_or_else(|| self.limits.clone(), |first| first.patient_limits(&self.limits))
+    }
 }
 
 /// How an attack must end outside the sandbox.

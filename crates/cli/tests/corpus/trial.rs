@@ -54,8 +54,8 @@ fn judge(attack: &Attack, canaries: &Canaries, trial: &Trial) -> Verdict {
     let Answer::Ran(inside) = &trial.answer else { return Verdict::Otherwise(words) };
     let control = attack.control.stdout.iter().flat_map(OneOrMore::as_slice);
     let control: Vec<String> = control.map(|text| canaries.expand(text)).collect();
-    let expected = attack.inside.stdout.as_deref().unwrap_or_default();
-    compare(&control, expected, &inside.result.stdout).unwrap_or(Verdict::Otherwise(words))
+    let expected: Vec<&str> = attack.inside.as_slice().iter().filter_map(|inside| inside.stdout.as_deref()).collect();
+    compare(&control, &expected.join("\n"), &inside.result.stdout).unwrap_or(Verdict::Otherwise(words))
 }
 
 /// By what the attack printed: outside, inside with all layers, and now. Nothing when it got no further than inside.
@@ -76,7 +76,9 @@ fn compare(outside: &[String], inside: &str, now: &str) -> Option<Verdict> {
 fn statements(text: &str) -> BTreeSet<String> {
     let split = |line: &str| -> Vec<String> {
         match line.split_once(' ') {
-            Some((errno, calls)) if errno.len() > 2 && errno.starts_with('E') && errno.chars().all(char::is_uppercase) => {
+            Some((errno, calls))
+                if errno.len() > 2 && errno.starts_with('E') && errno.chars().all(char::is_uppercase) =>
+            {
                 calls.split(' ').map(|call| format!("{errno} {call}")).collect()
             }
             _ => vec![line.trim_end().to_owned()],

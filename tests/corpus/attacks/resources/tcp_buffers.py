@@ -5,15 +5,19 @@
 # limits = ["--memory=64Mi", "--timeout=20"]
 # [control]
 # stdout = "reached"
-# [inside]
-# stdout = "blocked"
+# [[inside]]
+# stdout = "blocked" # cgroup v1: a small account of their own
+# [[inside]]
+# reason = "OutOfMemory" # cgroup v2: they are memory like any other
+# exit = 137
+# stdout = ""
 # ///
 import json
 import socket
 import sys
 
 # Outside a little is enough to see that nothing limits it.
-enough = (4 << 20) if json.loads(sys.argv[1])["outside"] else (48 << 20)
+enough = (4 << 20) if json.loads(sys.argv[1])["outside"] else (96 << 20)
 listener = socket.create_server(("127.0.0.1", 0))
 held, buffered = [], 0
 while buffered < enough and len(held) < 400:
