@@ -38,7 +38,7 @@ const WITHOUT: &str = "AEVATAR_SANDBOX_WITHOUT_LAYERS";
 const TOGETHER: [&[Layer]; 8] = [
     &[Layer::PidsLimit, Layer::ProcessLimits],
     &[Layer::NetworkNamespace, Layer::Landlock],
-    &[Layer::RestrictedProc, Layer::UnreadableInit],
+    &[Layer::UnreadableInit, Layer::Landlock],
     &[Layer::ReadOnlyRoot, Layer::Landlock, Layer::NoCapabilities, Layer::UserNamespace],
     &[Layer::ReadOnlyRoot, Layer::NoCapabilities, Layer::UserNamespace],
     &[Layer::Seccomp, Layer::IpcNamespace],

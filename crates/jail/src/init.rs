@@ -74,9 +74,8 @@ fn prepare(spec: &SandboxSpec, fds: &LaunchFds, go: &OwnedFd) -> Result<(), Setu
     }
     write_program(spec, &fds.program).during(SetupStep::WriteProgram, spec.program_path.display())?;
     chdir("/work").during(SetupStep::WriteProgram, "/work")?;
-    if layers::is_on(Layer::UnreadableInit) {
-        privileges::become_unreadable().during(SetupStep::DropPrivileges, "dumpable")?;
-    }
+    privileges::become_unreadable(layers::is_on(Layer::UnreadableInit))
+        .during(SetupStep::DropPrivileges, "dumpable")?;
     if !layers::is_on(Layer::NoCapabilities) {
         return privileges::hand_on_all().during(SetupStep::DropPrivileges, "capabilities");
     }

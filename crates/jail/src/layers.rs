@@ -85,7 +85,7 @@ impl Layer {
         Self::Seccomp,
     ];
 
-    /// Its name, as [`WITHOUT`] and documents have it.
+    /// Its name, as documents and the variable of a trial have it.
     pub const fn name(self) -> &'static str {
         match self {
             Self::UserNamespace => "userNamespace",

@@ -1,6 +1,6 @@
 """Puts the import policy in force; imported by `site` where there is one. `_sandbox_policy.py` is the rest of it.
 
-It is compiled at every start, so it has only what every import needs.
+It is loaded at every start, so it has only what every import needs.
 """
 
 import builtins

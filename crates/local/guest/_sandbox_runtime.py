@@ -1,7 +1,7 @@
 """Prepares the interpreter of a sandbox; imported by `site`, before the program.
 
 Nothing here is a boundary. It makes packages importable, lets output be seen while the program runs, and has an
-uncaught exception described on the report pipe. It is compiled at every start, so it is short.
+uncaught exception described on the report pipe.
 """
 
 import os

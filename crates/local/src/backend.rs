@@ -24,7 +24,8 @@ use rustix::{
 };
 
 use crate::{
-    layout,
+    bytecode,
+    layout::{self, GUEST, site_packages},
     plan::{HostAbilities, ScratchPlan, cgroup_limits, plan, scratch},
     sandbox::LocalSandbox,
     setup::{self, Layers, choose_identity},
@@ -35,7 +36,7 @@ use crate::{
 pub struct LocalBackendOptions {
     /// How much isolation is asked for.
     pub tier: IsolationTier,
-    /// Where empty disk images are kept: a folder on a disk, private to this user.
+    /// Where empty disk images and the guest's bytecode are kept: a folder on a disk, private to this user.
     pub state_folder: PathBuf,
 }
 
@@ -56,6 +57,8 @@ struct Host {
     tier: IsolationTier,
     identity: Identity,
     disks: Result<DiskImages, String>,
+    /// Where the guest's bytecode is kept.
+    bytecode: PathBuf,
     uids: Arc<UidSlots>,
     /// Before `cgroups`, so that they are dropped, and every process is dead, when those are removed.
     engines: Mutex<HashMap<EngineKey, EngineSlot>>,
@@ -86,6 +89,7 @@ impl LocalBackend {
             tier: options.tier,
             identity,
             disks,
+            bytecode: options.state_folder.join("guest"),
             uids: Arc::new(UidSlots::new(identity)),
             engines: Mutex::default(),
             cgroups: OnceLock::new(),
@@ -325,7 +329,9 @@ impl Host {
         if let Some(engine) = slot.as_ref().filter(|engine| !engine.has_ended()) {
             return Ok(Arc::clone(engine));
         }
-        let spec = EngineSpec { root: layout::root(environment, policy.as_deref())?, identity: self.identity };
+        let bytecode = bytecode::compiled(environment, &site_packages(environment), &GUEST, &self.bytecode);
+        let root = layout::root(environment, policy.as_deref(), bytecode)?;
+        let spec = EngineSpec { root, identity: self.identity };
         let engine = self.start_engine(&spec)?;
         Ok(Arc::clone(slot.insert(Arc::new(engine))))
     }

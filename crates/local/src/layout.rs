@@ -8,6 +8,8 @@ use aevatar_sandbox_jail::{
     spec::{MemoryDevice, RootEntry},
 };
 
+use crate::bytecode::GuestFile;
+
 /// Where the program's source is, and what `__file__` says.
 pub(crate) const PROGRAM: &str = "/work/main.py";
 /// The interpreter as a program sees it: `sys.executable`.
@@ -17,10 +19,17 @@ pub(crate) const MATPLOTLIB_CACHE: &str = "/tmp/.matplotlib";
 pub(crate) const MATPLOTLIB_CONFIGURATION: &str = "/opt/python/share/matplotlibrc";
 
 const PREFIX: &str = "/opt/python";
-const RUNTIME: &str = include_str!("../guest/_sandbox_runtime.py");
-const REPORT: &str = include_str!("../guest/_sandbox_report.py");
-const IMPORTS: &str = include_str!("../guest/_sandbox_imports.py");
 const POLICY: &str = include_str!("../guest/_sandbox_policy.py");
+
+/// The guest's files, in the folder that [`site_packages`] names.
+pub(crate) const GUEST: [GuestFile; 4] = [
+    ("_sandbox_runtime.py", include_str!("../guest/_sandbox_runtime.py")),
+    ("_sandbox_report.py", include_str!("../guest/_sandbox_report.py")),
+    ("_sandbox_imports.py", include_str!("../guest/_sandbox_imports.py")),
+    ("_sandbox_policy.py", POLICY),
+];
+/// How many of them every sandbox has; the others come with an import policy.
+const WITHOUT_POLICY: usize = 2;
 
 const PASSWD: &str = "root:x:0:0:root:/:/sbin/nologin\nsandbox:x:1000:1000:sandbox:/tmp:/sbin/nologin\n";
 const GROUP: &str = "root:x:0:\nsandbox:x:1000:\n";
@@ -35,11 +44,14 @@ const OF_THE_HOST: [&str; 5] = ["/boot", "/home", "/srv", "/sys", "/var"];
 /// The interpreter keeps its path on the host, because some builds carry it in their binaries. Around it stands a
 /// virtual environment at `/opt/python`, which is what `sys.prefix` and `sys.executable` name.
 ///
+/// `bytecode` is that of [`GUEST`], in its order, where there is some.
+///
 /// # Errors
 /// The import policy has an entry that is no name of a module.
 pub(crate) fn root(
     environment: &PythonEnvironment,
     import_policy: Option<&ImportPolicy>,
+    bytecode: Option<Vec<Vec<u8>>>,
 ) -> Result<Vec<RootEntry>, SandboxError> {
     let mut entries = vec![
         file("/etc/passwd", PASSWD),
@@ -72,7 +84,21 @@ pub(crate) fn root(
     }
     entries.extend(environment.data.iter().chain(&environment.fonts).map(|path| bind(path, path)));
     entries.extend(python(environment, import_policy)?);
+    let guest = if import_policy.is_some() { GUEST.len() } else { WITHOUT_POLICY };
+    let site = site_packages(environment);
+    entries.extend(GUEST.iter().take(guest).map(|(name, text)| file(site.join(name), *text)));
+    let tag = format!("cpython-{}{}", environment.python.major, environment.python.minor);
+    entries.extend(GUEST.iter().take(guest).zip(bytecode.into_iter().flatten()).map(|((name, _), bytecode)| {
+        let module = name.trim_end_matches(".py");
+        file(site.join("__pycache__").join(format!("{module}.{tag}.pyc")), bytecode)
+    }));
     Ok(entries)
+}
+
+/// Where a sandbox has the guest's files.
+pub(crate) fn site_packages(environment: &PythonEnvironment) -> PathBuf {
+    let minor = format!("python{}.{}", environment.python.major, environment.python.minor);
+    Path::new(PREFIX).join("lib").join(minor).join("site-packages")
 }
 
 /// The virtual environment.
@@ -83,7 +109,7 @@ fn python(
     let version = environment.python;
     let minor = format!("python{}.{}", version.major, version.minor);
     let home = environment.interpreter.parent().unwrap_or(Path::new("/")).display();
-    let site = Path::new(PREFIX).join("lib").join(&minor).join("site-packages");
+    let site = site_packages(environment);
     let bin = Path::new(PREFIX).join("bin");
     let mut entries = vec![
         file(
@@ -94,17 +120,11 @@ fn python(
             site.join("sandbox.pth"),
             format!("import _sandbox_runtime\n{}", import_policy.map_or("", |_| "import _sandbox_imports\n")),
         ),
-        file(site.join("_sandbox_runtime.py"), RUNTIME),
-        file(site.join("_sandbox_report.py"), REPORT),
         bind(&environment.packages, Path::new(PREFIX).join("packages")),
         file(MATPLOTLIB_CONFIGURATION, matplotlib_configuration(&environment.font_fallbacks)),
     ];
     if let Some(policy) = import_policy {
-        entries.extend([
-            file(site.join("_sandbox_imports.py"), IMPORTS),
-            file(site.join("_sandbox_policy.py"), POLICY),
-            file(site.join("_sandbox_imports.txt"), policy_file(policy)?),
-        ]);
+        entries.push(file(site.join("_sandbox_imports.txt"), policy_file(policy)?));
     }
     entries.extend(["python", "python3", minor.as_str()].map(|name| symlink(bin.join(name), &environment.interpreter)));
     entries.extend(environment.font_list.iter().map(|(name, source)| bind(source, font_list(name))));

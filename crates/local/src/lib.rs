@@ -1,6 +1,7 @@
 //! The jail as a backend: sandboxes of this host's own kernel.
 
 mod backend;
+mod bytecode;
 mod layout;
 mod plan;
 mod sandbox;

@@ -170,7 +170,7 @@ fn environment_variables(execution: &ExecutionPlan, limits: &ResourceLimits) -> 
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::{path::PathBuf, time::Duration};
 
     use aevatar_sandbox_contract::{
@@ -179,9 +179,9 @@ mod tests {
     use aevatar_sandbox_jail::spec::RootEntry;
 
     use super::*;
-    use crate::layout::root;
+    use crate::layout::{GUEST, root};
 
-    fn environment() -> PythonEnvironment {
+    pub(crate) fn environment() -> PythonEnvironment {
         PythonEnvironment {
             name: "default".into(),
             key: "k".into(),
@@ -221,7 +221,7 @@ mod tests {
 
     #[test]
     fn root_of_an_environment() {
-        insta::assert_snapshot!(shown(&root(&environment(), None).unwrap()).join("\n"));
+        insta::assert_snapshot!(shown(&root(&environment(), None, None).unwrap()).join("\n"));
     }
 
     fn shown(entries: &[RootEntry]) -> Vec<String> {
@@ -246,7 +246,8 @@ mod tests {
             allowed: vec!["numpy".to_owned(), "*".to_owned()],
             blocked: vec!["ctypes".to_owned(), "os.path".to_owned()],
         };
-        let (with, without) = (root(&environment(), Some(&policy)).unwrap(), root(&environment(), None).unwrap());
+        let (with, without) =
+            (root(&environment(), Some(&policy), None).unwrap(), root(&environment(), None, None).unwrap());
         let without_policy = shown(&without);
         let added: Vec<String> = shown(&with).into_iter().filter(|entry| !without_policy.contains(entry)).collect();
         let files = ["sandbox.pth", "_sandbox_imports.txt"].map(|name| content(&with, name));
@@ -258,7 +259,7 @@ mod tests {
     fn an_entry_that_is_no_name_of_a_module_is_refused() {
         for entry in ["", "a\nallow b", "a b", " a", "a\u{2028}", "a\r", "a\0"] {
             for (allowed, blocked) in [(vec![entry.to_owned()], Vec::new()), (Vec::new(), vec![entry.to_owned()])] {
-                let error = root(&environment(), Some(&ImportPolicy { allowed, blocked })).unwrap_err();
+                let error = root(&environment(), Some(&ImportPolicy { allowed, blocked }), None).unwrap_err();
                 assert_eq!(error.code, ErrorCode::InvalidRequest, "{entry:?}");
             }
         }
@@ -304,8 +305,9 @@ mod tests {
     #[test]
     fn every_target_is_below_the_root_and_comes_after_its_parents() {
         let policy = ImportPolicy::default();
+        let bytecode = vec![Vec::new(); GUEST.len()];
         let targets: Vec<PathBuf> =
-            root(&environment(), Some(&policy)).unwrap().iter().map(RootEntry::target).collect();
+            root(&environment(), Some(&policy), Some(bytecode)).unwrap().iter().map(RootEntry::target).collect();
         for (index, target) in targets.iter().enumerate() {
             assert!(target.is_absolute() && !target.components().any(|part| part.as_os_str() == ".."), "{target:?}");
             assert!(

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 
-from cases import check, main
+from cases import Skipped, check, main
 
 PACKAGING = pathlib.Path("/payload/packaging")
 UNIT = "aevatar-sandbox.service"
@@ -167,6 +167,26 @@ def limits_hold():
     ])
 
 
+def runs_under_its_apparmor_profile():
+    """What Ubuntu's restriction of user namespaces asks for; here it restricts nobody, but it is loaded and in force."""
+    parser = "/usr/sbin/apparmor_parser"
+    version = subprocess.run([parser, "--version"], capture_output=True, text=True).stdout.split()[3]
+    if int(version.split(".")[0]) < 4:
+        raise Skipped(f"AppArmor {version} has no rules for user namespaces")
+    prepare()
+    profile = pathlib.Path("/etc/apparmor.d", NAME)
+    shutil.copy(PACKAGING / "apparmor" / NAME, profile)
+    loaded = subprocess.run([parser, "--replace", profile], capture_output=True, text=True)
+    check(loaded.returncode == 0, loaded.stderr)
+    if shown("ActiveState") == "active":
+        systemctl("stop", UNIT)
+    running()
+    label = pathlib.Path(f"/proc/{shown('MainPID')}/attr/current").read_text().strip()
+    check(label == f"{NAME} (unconfined)", label)
+    check(execute("print('hello')")["stdout"] == "hello\n", "hello under the profile")
+    print(f"  AppArmor {version}: {label}", flush=True)
+
+
 def restarts():
     running()
     before = shown("MainPID")
@@ -224,7 +244,7 @@ def stops_and_leaves_nothing():
     loops = [path.name for path in pathlib.Path("/sys/block").glob("loop*") if (path / "loop").exists()]
     check(not loops, loops)
     left = sorted(path.name for path in STATE.iterdir())
-    check(set(left) <= {"environments", "interpreters.json", "locks", "disks"}, left)
+    check(set(left) <= {"environments", "interpreters.json", "locks", "disks", "guest"}, left)
 
 
 CASES = [
@@ -232,6 +252,7 @@ CASES = [
     runs_as_its_own_user,
     runs_programs,
     limits_hold,
+    runs_under_its_apparmor_profile,
     restarts,
     killed_it_is_started_again_and_leaves_nothing,
     stops_and_leaves_nothing,

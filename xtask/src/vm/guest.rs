@@ -25,7 +25,7 @@ pub(crate) struct Release {
 pub(crate) const RELEASES: [Release; 2] =
     [Release { name: "trixie", python: 13 }, Release { name: "bookworm", python: 11 }];
 
-const PACKAGES: [&str; 11] = [
+const PACKAGES: [&str; 12] = [
     "systemd-sysv",
     "linux-image-cloud-amd64",
     "udev",
@@ -35,6 +35,7 @@ const PACKAGES: [&str; 11] = [
     "libpam-systemd",
     "python3",
     "python3-pip",
+    "apparmor",
     "e2fsprogs",
     "fonts-wqy-zenhei",
 ];

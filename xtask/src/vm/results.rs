@@ -138,7 +138,9 @@ fn outcomes(list: &str, stdout: &str, stderr: &str) -> BTreeMap<String, Outcome>
         let outcome = match outcome.trim() {
             "ok" => Outcome::Passed,
             text if text.starts_with("ignored") => {
-                let reason = text.trim_start_matches("ignored").trim_matches([',', ' ', '(', ')']).to_owned();
+                let reason = text.trim_start_matches("ignored").trim_start_matches([',', ' ']);
+                let bare = reason.strip_prefix('(').and_then(|reason| reason.strip_suffix(')'));
+                let reason = bare.unwrap_or(reason).to_owned();
                 if reason.is_empty() { Outcome::Failed } else { Outcome::Skipped(reason) }
             }
             _ => Outcome::Failed,
@@ -219,13 +221,13 @@ mod tests {
     #[test]
     fn every_case_that_was_listed_has_an_outcome() {
         let list = "a: test\nb: test\nc: test\nd: test\ne: test\n";
-        let stdout = "running 5 tests\ntest a ... ok\ntest b ... FAILED\ntest c  ... ignored (needs root)\n\
+        let stdout = "running 5 tests\ntest a ... ok\ntest b ... FAILED\ntest c  ... ignored (needs root (uid 0))\n\
                       test d ... ok\nd has been running for over 60 seconds\n";
         let cases = outcomes(list, stdout, "skipped d: this test needs root\nskipped nobody: x\n");
         let expected = [
             ("a", Outcome::Passed),
             ("b", Outcome::Failed),
-            ("c", Outcome::Skipped("needs root".to_owned())),
+            ("c", Outcome::Skipped("needs root (uid 0)".to_owned())),
             ("d", Outcome::Skipped("this test needs root".to_owned())),
             ("e", Outcome::Silent),
         ];

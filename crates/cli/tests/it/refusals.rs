@@ -157,3 +157,22 @@ fn the_doctor_names_a_missing_layer_and_its_fix() {
     assert!(lines.next().is_some_and(|fix| fix.trim_start().starts_with("-> ")), "{}", outcome.stdout);
     assert_eq!(outcome.stdout.lines().filter(|line| line.starts_with("MISSING")).count(), 1, "{}", outcome.stdout);
 }
+
+/// What only a build for trials has; see the jail's `layers.rs`.
+#[cfg(not(feature = "layer-trials"))]
+#[test]
+fn a_build_for_use_cannot_leave_a_layer_out() {
+    const SWITCH: &str = "AEVATAR_SANDBOX_WITHOUT_LAYERS";
+    let place = Place::new();
+    let program = "import socket; socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, 0)";
+    let mut command = place.command(&["run", "--json", "-c", program]);
+    command.env(SWITCH, "seccomp,landlock");
+    let outcome = finish(command, b"");
+    let result = outcome.json();
+    assert_eq!((&result["error"]["name"], &result["isolation"]["tier"]), (&"OSError".into(), &"default".into()));
+    for name in ["seccomp", "landlock"] {
+        assert_ne!(layer(&result, name)["detail"], "left out on trial");
+    }
+    let binary = std::fs::read(place.binary()).unwrap();
+    assert!(!binary.windows(SWITCH.len()).any(|window| window == SWITCH.as_bytes()), "it knows the switch");
+}

@@ -160,8 +160,8 @@ struct Bandwidth {
 }
 
 impl CgroupLimits {
-    /// These limits, and for the layers that are left out on trial some that nothing reaches.
-    fn on_trial(self) -> Self {
+    /// These limits. For a layer that is left out on trial, one that nothing reaches.
+    fn but_for_trials(self) -> Self {
         let limit = |layer, limit, far| if layers::is_on(layer) { limit } else { far };
         Self {
             millicores: limit(Layer::CpuLimit, self.millicores, 1_000_000),
@@ -220,7 +220,7 @@ impl SandboxCgroup {
     }
 
     fn make(&self, limits: CgroupLimits) -> Result<(), CgroupError> {
-        let limits = limits.on_trial();
+        let limits = limits.but_for_trials();
         for folder in self.paths.folders() {
             make_folder(folder)?;
         }
