@@ -231,7 +231,10 @@ impl Trial {
             message["executable"].as_str().filter(|_| wanted).map(PathBuf::from)
         });
         // While there is a network.
-        let prepared = Command::new(format!("{TARGET}/debug/aevatar-sandbox")).args(["env", "prepare"]).status();
+        let prepared = Command::new(format!("{TARGET}/debug/aevatar-sandbox"))
+            .args(["env", "prepare"])
+            .stdout(Stdio::null())
+            .status();
         ensure!(prepared.context("could not run the trial's binary")?.success(), "there is no Python environment");
         let folder = tempfile::Builder::new().prefix("layer-trials-").tempdir_in("/var/tmp")?;
         fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
@@ -240,9 +243,11 @@ impl Trial {
 
     /// Runs `attacks`, or all of them, without `layers`.
     fn run(&self, layers: &[Layer], attacks: Option<&BTreeSet<String>>) -> anyhow::Result<Vec<Tried>> {
-        // Without its network namespace, a sandbox is in that of whoever started it. This one leads nowhere.
-        let mut command = Command::new("unshare");
-        command.args(["--net", PYTHON, "-B", NETWORK]).arg(&self.program).env("TMPDIR", self.folder.path());
+        // Without its network namespace, a sandbox is in that of whoever started it: this one leads nowhere. Without
+        // its pid namespace it may not end: here it ends with the trial, and that with this process.
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"]);
+        command.args([PYTHON, "-B", NETWORK]).arg(&self.program).env("TMPDIR", self.folder.path());
         if !layers.is_empty() {
             command.env(WITHOUT, names(layers));
         }
