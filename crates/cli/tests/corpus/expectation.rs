@@ -77,7 +77,8 @@ pub(crate) struct ExecutionResult {
     pub(crate) error: Option<PythonError>,
     pub(crate) termination: Termination,
     pub(crate) usage: Usage,
-    isolation: Isolation,
+    /// Nothing when the program was not run.
+    isolation: Option<Isolation>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -94,7 +95,8 @@ struct Layer {
 impl ExecutionResult {
     /// Whether the result says that a layer was there.
     pub(crate) fn has_layer(&self, name: &str) -> bool {
-        self.isolation.layers.iter().any(|layer| layer.name == name && layer.state == "enforced")
+        let layers = self.isolation.iter().flat_map(|isolation| &isolation.layers);
+        layers.into_iter().any(|layer| layer.name == name && layer.state == "enforced")
     }
 }
 
