@@ -29,7 +29,7 @@ pub enum SetupStep {
     MountProc,
     /// Join the sandbox's cgroups.
     JoinCgroup,
-    /// Bring up the loopback interface.
+    /// Bring up the loopback interface and bound what it holds.
     ConfigureLoopback,
     /// Set the host name.
     SetHostname,

@@ -21,11 +21,11 @@ use crate::{
     failure::{During, SetupFailure, SetupStep},
     layers::{self, Layer},
     mount::{attach, clone_mount, create_filesystem, harmless},
-    privileges, program,
+    network, privileges, program,
     protocol::{SandboxMessage, ScratchUsage, send},
     root::{SCRATCH, mount_proc, write_all},
     spec::{INNER_ID, SandboxSpec, ScratchBacking, WRITABLE},
-    sys::{clone, descriptors, interface},
+    sys::{clone, descriptors},
 };
 
 /// The life of pid 1. `go` is closed by the launcher when the ids are mapped; a byte in it means yes.
@@ -64,7 +64,7 @@ fn prepare(spec: &SandboxSpec, fds: &LaunchFds, go: &OwnedFd) -> Result<(), Setu
         rustix::system::sethostname(b"sandbox").during(SetupStep::SetHostname, "sandbox")?;
     }
     if layers::is_on(Layer::NetworkNamespace) {
-        interface::bring_up_loopback().during(SetupStep::ConfigureLoopback, "lo")?;
+        network::set_up(spec.proc)?;
     }
     mount_scratch(spec, fds.scratch.as_ref())?;
     if spec.proc && layers::is_on(Layer::PidNamespace) {

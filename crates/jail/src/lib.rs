@@ -14,6 +14,7 @@ mod landlock_ring;
 mod launcher;
 pub mod layers;
 mod mount;
+mod network;
 mod privileges;
 mod program;
 pub mod protocol;

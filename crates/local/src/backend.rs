@@ -19,7 +19,7 @@ use aevatar_sandbox_jail::{
     spec::{EngineSpec, Identity, ScratchBacking},
 };
 use rustix::{
-    fs::{MemfdFlags, Mode, OFlags, memfd_create},
+    fs::{Gid, MemfdFlags, Mode, OFlags, Uid, fchown, memfd_create},
     pipe::{PipeFlags, pipe_with},
 };
 
@@ -250,6 +250,14 @@ impl Host {
         let (stdout_ours, stdout) = make_pipe()?;
         let (stderr_ours, stderr) = make_pipe()?;
         let (report_ours, report) = make_pipe()?;
+        if let Identity::Range { .. } = self.identity {
+            // So that a program can open its streams once more, as /dev/stdout: a pipe belongs to whoever made it.
+            let id = self.identity.host_uid(uid.slot);
+            for stream in [&stdin, &stdout, &stderr] {
+                fchown(stream, Some(Uid::from_raw(id)), Some(Gid::from_raw(id)))
+                    .map_err(|errno| failed("hand over a pipe", errno.into()))?;
+            }
+        }
         let program = program_file(&execution.code).map_err(|error| failed("hand over the program", error))?;
         let (handle, events) = Engine::events().map_err(|error| failed("make a socket", error))?;
         let fds = LaunchFds { events, program, stdin, stdout, stderr, report, cgroups: joins, scratch };

@@ -36,6 +36,8 @@ const MAX_NOTICES: u32 = 64;
 
 /// Tries, at most 10 ms apart, to remove a sandbox's cgroups: more than a second in all.
 const REMOVAL_ATTEMPTS: u64 = 200;
+/// Between later ones.
+const REMOVAL_PAUSE: Duration = Duration::from_millis(500);
 
 /// What may be left of the writable folders for them to count as full: this share of them, or this many bytes. A
 /// filesystem with large folios refuses a whole one (2 MiB) when only a part of it fits.
@@ -73,7 +75,8 @@ struct Held {
 
 impl Held {
     /// Gives everything back. The kernel lets go of the last process's cgroup a moment after it was reaped, and an
-    /// abandoned sandbox is still dying, so it may take some tries.
+    /// abandoned sandbox is still dying, so it may take some tries. When it takes longer than a moment, that is an error,
+    /// and it goes on behind: nothing of it, its uid neither, is used again before.
     async fn release(mut self) -> Result<(), SandboxError> {
         if let Some(disk) = self.disk.take() {
             // Closing is unmounting, which takes a millisecond that nobody needs to wait for.
@@ -86,6 +89,11 @@ impl Held {
             }
             tokio::time::sleep(Duration::from_millis(attempt.min(10))).await;
         }
+        drop(tokio::spawn(async move {
+            while self.cgroup.as_ref().is_some_and(|cgroup| !cgroup.remove_now()) {
+                tokio::time::sleep(REMOVAL_PAUSE).await;
+            }
+        }));
         Err(failed("remove a sandbox", io::Error::other("its cgroup stays busy")))
     }
 }
@@ -281,7 +289,7 @@ impl RunningSandbox for LocalSandbox {
     fn kill(&mut self) {
         self.kill_asked = true;
         if let Some(cgroup) = self.cgroup() {
-            cgroup.lift_cpu_limit();
+            cgroup.hurry_death();
         }
         if let Some(init) = &self.init {
             // ESRCH: it is dead already, and so is everything in its pid namespace.
@@ -330,7 +338,7 @@ impl Drop for LocalSandbox {
         if self.held.is_none() {
             return;
         }
-        // While the cgroup is still held: a kill lifts its CPU limit.
+        // While the cgroup is still held: a kill raises its CPU limit.
         self.kill();
         let Some(held) = self.held.take() else { return };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {

@@ -67,6 +67,8 @@ struct Observations {
     end: Option<ProgramEnd>,
     intervention: Option<Intervention>,
     denied: Vec<String>,
+    /// Whether every process was seen dead; else some of them were killed and are still dying.
+    is_dead: bool,
 }
 
 impl PythonExecutionMonitor {
@@ -102,16 +104,19 @@ impl PythonExecutionMonitor {
         let disk_was_full = sandbox.disk_was_full();
         // Before the streams: their readers may be slow, and what a sandbox holds is not to wait for them.
         let removed = sandbox.remove().await;
-        // Everything that could write is dead, so the streams end.
+        let is_dead = observed.as_ref().is_ok_and(|observed| observed.is_dead);
         let outputs = match pumps {
             Some(pumps) if observed.is_ok() => tokio::select! {
-                outputs = pumps.finish() => Some(outputs),
+                outputs = pumps.finish(is_dead) => Some(outputs),
                 () = self.reader_is_given_up() => None,
             },
             _ => None,
         };
         let observed = observed?;
-        removed?;
+        // A program that makes its own death take long does not turn what is known of it into a failure of ours.
+        if is_dead {
+            removed?;
+        }
 
         let outputs = outputs.unwrap_or_else(Outputs::lost);
         self.complete(&observed, &mut usage);
@@ -150,7 +155,7 @@ impl PythonExecutionMonitor {
         })
     }
 
-    /// Follows the sandbox until every process of it is dead.
+    /// Follows the sandbox until every process of it is dead, or has been dying for too long.
     async fn observe(
         &self,
         sandbox: &mut dyn RunningSandbox,
@@ -189,6 +194,7 @@ impl PythonExecutionMonitor {
                     }
                     SandboxEvent::Gone => {
                         observed.ended = observed.ended.or_else(|| Some(Instant::now()));
+                        observed.is_dead = true;
                         return Ok(observed);
                     }
                 },
@@ -206,7 +212,11 @@ impl PythonExecutionMonitor {
                         deadline = intervene(&mut observed, sandbox, Intervention::WallTime);
                     } else {
                         sandbox.kill();
-                        return Err(stuck());
+                        if running {
+                            return Err(stuck());
+                        }
+                        observed.ended = observed.ended.or_else(|| Some(Instant::now()));
+                        return Ok(observed);
                     }
                 }
                 () = sleep_until(cpu_check.unwrap_or(deadline)), if running && cpu_check.is_some() => {
@@ -288,6 +298,8 @@ impl OutputMeter {
 /// The tasks that move a program's streams; they end when this is dropped.
 #[derive(Debug)]
 struct Pumps {
+    /// Ends the pumps of the output at what has come so far.
+    stop: CancellationToken,
     stdin: AbortOnDropHandle<()>,
     stdout: AbortOnDropHandle<OutputCapture>,
     stderr: AbortOnDropHandle<OutputCapture>,
@@ -320,27 +332,35 @@ impl Pumps {
         streams: ExecutionStreams,
     ) -> Self {
         let keep = usize::try_from(limits.max_output_bytes).unwrap_or(usize::MAX);
+        let stop = CancellationToken::new();
         Self {
+            stop: stop.clone(),
             stdin: AbortOnDropHandle::new(tokio::spawn(feed(pipes.stdin, stdin, streams.stdin))),
             stdout: AbortOnDropHandle::new(tokio::spawn(drain(
                 pipes.stdout,
                 keep,
                 Arc::clone(written),
                 streams.stdout,
+                stop.clone(),
             ))),
             stderr: AbortOnDropHandle::new(tokio::spawn(drain(
                 pipes.stderr,
                 keep,
                 Arc::clone(written),
                 streams.stderr,
+                stop.clone(),
             ))),
-            report: AbortOnDropHandle::new(tokio::spawn(read_report(pipes.report))),
+            report: AbortOnDropHandle::new(tokio::spawn(read_report(pipes.report, stop))),
         }
     }
 
-    /// Waits for the end of the output. Stdin is nobody's business any more.
-    async fn finish(self) -> Outputs {
+    /// Waits for the end of the output, which comes when everything that could write is dead; else takes what there is.
+    /// Stdin is nobody's business any more.
+    async fn finish(self, is_dead: bool) -> Outputs {
         self.stdin.abort();
+        if !is_dead {
+            self.stop.cancel();
+        }
         let empty = || OutputCapture::new(0);
         // A pump does not panic; if the runtime is shutting down, what it had is lost with everything else.
         let stdout = self.stdout.await.unwrap_or_else(|_| empty());
@@ -375,12 +395,12 @@ async fn drain(
     keep: usize,
     written: Arc<OutputMeter>,
     mut sink: Option<Box<dyn AsyncWrite + Send + Unpin>>,
+    stop: CancellationToken,
 ) -> OutputCapture {
     let mut capture = OutputCapture::new(keep);
     let mut buffer = vec![0_u8; 64 * 1024];
-    // An error of a pipe is its end.
-    while let Ok(count) = pipe.read(&mut buffer).await {
-        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
+    while let Some(count) = read_some(&mut pipe, &mut buffer, &stop).await {
+        let Some(bytes) = buffer.get(..count) else { break };
         capture.push(bytes);
         written.add(count);
         if let Some(target) = sink.as_mut() {
@@ -397,12 +417,25 @@ async fn drain(
     capture
 }
 
+/// The next bytes of a pipe; nothing at its end, or when it is to stop and nothing is there. An error is its end, too.
+async fn read_some(
+    pipe: &mut Box<dyn AsyncRead + Send + Unpin>,
+    buffer: &mut [u8],
+    stop: &CancellationToken,
+) -> Option<usize> {
+    tokio::select! {
+        biased;
+        count = pipe.read(buffer) => count.ok().filter(|count| *count > 0),
+        () = stop.cancelled() => None,
+    }
+}
+
 /// Reads the report pipe to its end, or to one byte more than a report may have; then it is closed.
-async fn read_report(mut pipe: Box<dyn AsyncRead + Send + Unpin>) -> Vec<u8> {
+async fn read_report(mut pipe: Box<dyn AsyncRead + Send + Unpin>, stop: CancellationToken) -> Vec<u8> {
     let mut report = Vec::new();
     let mut buffer = vec![0_u8; 16 * 1024];
-    while let Ok(count) = pipe.read(&mut buffer).await {
-        let Some(bytes) = buffer.get(..count).filter(|bytes| !bytes.is_empty()) else { break };
+    while let Some(count) = read_some(&mut pipe, &mut buffer, &stop).await {
+        let Some(bytes) = buffer.get(..count) else { break };
         report.extend_from_slice(bytes);
         if report.len() > MAX_REPORT {
             break;

@@ -203,6 +203,7 @@ pub struct CgroupUsage {
 #[derive(Debug)]
 pub struct SandboxCgroup {
     paths: ControllerPaths,
+    bandwidth: Bandwidth,
 }
 
 impl SandboxCgroup {
@@ -211,7 +212,8 @@ impl SandboxCgroup {
     /// # Errors
     /// A folder or a limit could not be made; nothing is left of it.
     pub fn create(instance: &CgroupInstance, name: &str, limits: CgroupLimits) -> Result<Self, CgroupError> {
-        let cgroup = Self { paths: instance.paths().controllers().join(name) };
+        let limits = limits.but_for_trials();
+        let cgroup = Self { paths: instance.paths().controllers().join(name), bandwidth: limits.bandwidth() };
         let made = cgroup.make(limits);
         if made.is_err() {
             cgroup.remove_now();
@@ -220,7 +222,6 @@ impl SandboxCgroup {
     }
 
     fn make(&self, limits: CgroupLimits) -> Result<(), CgroupError> {
-        let limits = limits.but_for_trials();
         for folder in self.paths.folders() {
             make_folder(folder)?;
         }
@@ -260,13 +261,17 @@ impl SandboxCgroup {
         }
     }
 
-    /// Lets the processes run at full speed: a killed process must run to die, and at a thousandth of a CPU that takes
-    /// seconds.
-    pub fn lift_cpu_limit(&self) {
+    /// Gives the processes one CPU, if they have less: a killed process must run to die, and at a thousandth of a CPU
+    /// that takes seconds. Not more, because a program can make its death take long.
+    pub fn hurry_death(&self) {
+        let Bandwidth { quota, period, .. } = self.bandwidth;
+        if quota >= period {
+            return;
+        }
         // It only hurries what happens anyway.
         drop(match self.paths.version {
-            Version::V1 => v1::lift_cpu_limit(&self.paths),
-            Version::V2 => v2::lift_cpu_limit(&self.paths),
+            Version::V1 => v1::set_quota(&self.paths, period),
+            Version::V2 => v2::set_quota(&self.paths, period, period),
         });
     }
 

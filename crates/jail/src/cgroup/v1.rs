@@ -32,7 +32,7 @@ pub(super) fn set_limits(paths: &ControllerPaths, limits: CgroupLimits) -> Resul
     write(&paths.pids.join("pids.max"), limits.pids)?;
     let bandwidth = limits.bandwidth();
     write(&paths.cpu.join("cpu.cfs_period_us"), bandwidth.period)?;
-    write(&paths.cpu.join("cpu.cfs_quota_us"), bandwidth.quota)?;
+    set_quota(paths, bandwidth.quota)?;
     let burst = paths.cpu.join("cpu.cfs_burst_us");
     // Kernels before 5.14 have no burst; the quota holds without it.
     if burst.exists() {
@@ -41,9 +41,9 @@ pub(super) fn set_limits(paths: &ControllerPaths, limits: CgroupLimits) -> Resul
     Ok(())
 }
 
-/// Lets the processes run at full speed, to their death.
-pub(super) fn lift_cpu_limit(paths: &ControllerPaths) -> Result<(), CgroupError> {
-    write(&paths.cpu.join("cpu.cfs_quota_us"), -1)
+/// Sets the quota of each period.
+pub(super) fn set_quota(paths: &ControllerPaths, quota: u64) -> Result<(), CgroupError> {
+    write(&paths.cpu.join("cpu.cfs_quota_us"), quota)
 }
 
 pub(super) fn oom_event(paths: &ControllerPaths) -> Result<OwnedFd, CgroupError> {

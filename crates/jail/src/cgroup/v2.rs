@@ -15,7 +15,7 @@ pub(super) fn set_limits(paths: &ControllerPaths, limits: CgroupLimits) -> Resul
     write(&cgroup.join("memory.oom.group"), 1)?;
     write(&cgroup.join("pids.max"), limits.pids)?;
     let bandwidth = limits.bandwidth();
-    write(&cgroup.join("cpu.max"), format_args!("{} {}", bandwidth.quota, bandwidth.period))?;
+    set_quota(paths, bandwidth.quota, bandwidth.period)?;
     let burst = cgroup.join("cpu.max.burst");
     // Kernels before 5.14 have no burst; the quota holds without it.
     if burst.exists() {
@@ -24,9 +24,9 @@ pub(super) fn set_limits(paths: &ControllerPaths, limits: CgroupLimits) -> Resul
     Ok(())
 }
 
-/// Lets the processes run at full speed, to their death.
-pub(super) fn lift_cpu_limit(paths: &ControllerPaths) -> Result<(), CgroupError> {
-    write(&paths.cpu.join("cpu.max"), "max")
+/// Sets the quota of each period.
+pub(super) fn set_quota(paths: &ControllerPaths, quota: u64, period: u64) -> Result<(), CgroupError> {
+    write(&paths.cpu.join("cpu.max"), format_args!("{quota} {period}"))
 }
 
 pub(super) fn cpu_time(paths: &ControllerPaths) -> Option<Duration> {

@@ -70,6 +70,26 @@ const SOCKET_FLAGS: u64 = 0x8_0800;
 const LIMITS_BUT_CORE: &[u64] = &[0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15];
 /// Protocols of ordinary sockets: any, TCP, UDP.
 const PROTOCOLS: &[u64] = &[0, 6, 17];
+const SOL_SOCKET: u64 = 1;
+const IPPROTO_IP: u64 = 0;
+const IPPROTO_TCP: u64 = 6;
+const IPPROTO_IPV6: u64 = 41;
+/// `SO_DEBUG` to `SO_BROADCAST`, `SNDBUF`, `RCVBUF`, `KEEPALIVE`, `OOBINLINE`, `PRIORITY`, `LINGER`, `REUSEPORT`,
+/// `PASSCRED`, `RCVLOWAT`, `SNDLOWAT`, `RCVTIMEO`, `SNDTIMEO`, `TIMESTAMP`, `TIMESTAMPNS`, `RXQ_OVFL`, `PEEK_OFF`,
+/// `BUSY_POLL`, `INCOMING_CPU`, the last four times once more for 64-bit times, `PASSPIDFD`.
+const SOCKET_OPTIONS: &[u64] =
+    &[1, 2, 5, 6, 7, 8, 9, 10, 12, 13, 15, 16, 18, 19, 20, 21, 29, 35, 40, 42, 46, 49, 63, 64, 66, 67, 76];
+/// `TCP_NODELAY`, `MAXSEG`, `CORK`, `KEEPIDLE`, `KEEPINTVL`, `KEEPCNT`, `SYNCNT`, `LINGER2`, `DEFER_ACCEPT`,
+/// `WINDOW_CLAMP`, `QUICKACK`, `USER_TIMEOUT`, `FASTOPEN`, `NOTSENT_LOWAT`, `FASTOPEN_CONNECT`.
+const TCP_OPTIONS: &[u64] = &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 18, 23, 25, 30];
+/// `IP_TOS`, `TTL`, `PKTINFO`, `MTU_DISCOVER`, `RECVERR`, `RECVTTL`, `RECVTOS`, `BIND_ADDRESS_NO_PORT`,
+/// `MULTICAST_IF`, `MULTICAST_TTL`, `MULTICAST_LOOP`.
+const IPV4_OPTIONS: &[u64] = &[1, 2, 8, 10, 11, 12, 13, 24, 32, 33, 34];
+/// `IPV6_UNICAST_HOPS`, `MULTICAST_IF`, `MULTICAST_HOPS`, `MULTICAST_LOOP`, `MTU_DISCOVER`, `RECVERR`, `V6ONLY`,
+/// `RECVPKTINFO`, `PKTINFO`, `RECVHOPLIMIT`, `RECVTCLASS`, `TCLASS`.
+const IPV6_OPTIONS: &[u64] = &[16, 17, 18, 19, 23, 25, 26, 49, 50, 51, 66, 67];
+/// Bits that a 32-bit argument has not.
+const UPPER_HALF: u64 = 0xFFFF_FFFF_0000_0000;
 /// `MAP_HUGETLB` of mmap.
 const MAP_HUGETLB: u64 = 0x4_0000;
 /// `MFD_HUGETLB` of `memfd_create`.
@@ -362,12 +382,30 @@ pub const RULES: &[Rule] = &[
         ],
     ),
     allow("time", &["clock_gettime", "clock_getres", "gettimeofday", "time", "times"]),
+    when(
+        "pid 1 of the sandbox is not the program's to slow down: its death is everybody's",
+        &["sched_setaffinity"],
+        &[Condition::OneOf(0, &[1])],
+        Action::Refuse,
+    ),
+    when(
+        "on which CPUs its threads and processes run",
+        &["sched_setaffinity"],
+        &[Condition::Clear(0, UPPER_HALF)],
+        Action::Allow,
+    ),
+    when("the same as for the CPUs", &["setpriority"], &[Condition::OneOf(1, &[1])], Action::Refuse),
+    when(
+        "being nice: a thread, a process or a group of processes, but not all of the user's, of which pid 1 is one",
+        &["setpriority"],
+        &[Condition::OneOf(0, &[0, 1]), Condition::Clear(1, UPPER_HALF)],
+        Action::Allow,
+    ),
     allow(
         "scheduling of its own threads, within its CPU share",
         &[
             "sched_yield",
             "sched_getaffinity",
-            "sched_setaffinity",
             "sched_getparam",
             "sched_getscheduler",
             "sched_get_priority_max",
@@ -375,7 +413,6 @@ pub const RULES: &[Rule] = &[
             "sched_rr_get_interval",
             "sched_getattr",
             "getpriority",
-            "setpriority",
             "getcpu",
             "ioprio_get",
         ],
@@ -482,7 +519,6 @@ pub const RULES: &[Rule] = &[
             "getsockname",
             "getpeername",
             "getsockopt",
-            "setsockopt",
             "sendto",
             "recvfrom",
             "sendmsg",
@@ -490,6 +526,36 @@ pub const RULES: &[Rule] = &[
             "sendmmsg",
             "recvmmsg",
         ],
+    ),
+    when(
+        "options of sockets: sizes, times, addresses",
+        &["setsockopt"],
+        &[Condition::OneOf(1, &[SOL_SOCKET]), Condition::OneOf(2, SOCKET_OPTIONS)],
+        Action::Allow,
+    ),
+    when(
+        "options of TCP",
+        &["setsockopt"],
+        &[Condition::OneOf(1, &[IPPROTO_TCP]), Condition::OneOf(2, TCP_OPTIONS)],
+        Action::Allow,
+    ),
+    when(
+        "options of IPv4",
+        &["setsockopt"],
+        &[Condition::OneOf(1, &[IPPROTO_IP]), Condition::OneOf(2, IPV4_OPTIONS)],
+        Action::Allow,
+    ),
+    when(
+        "options of IPv6",
+        &["setsockopt"],
+        &[Condition::OneOf(1, &[IPPROTO_IPV6]), Condition::OneOf(2, IPV6_OPTIONS)],
+        Action::Allow,
+    ),
+    quiet(
+        "any other, as an older kernel says: filters of sockets, keys of TCP, groups and flow labels take memory of the \
+         kernel that is charged to nobody, or that the host has once for all",
+        &["setsockopt"],
+        libc::ENOPROTOOPT,
     ),
     quiet(
         "self-sandboxing and newer questions about mounts: as on a kernel without them",

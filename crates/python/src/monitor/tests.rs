@@ -34,6 +34,8 @@ struct Scripted {
     script: VecDeque<Step>,
     killed: Arc<AtomicBool>,
     removed: Arc<AtomicBool>,
+    /// A kill does not end it, and it keeps its streams open.
+    dies_slowly: bool,
     pipes: Option<SandboxPipes>,
     stdout: Option<DuplexStream>,
     report: Option<DuplexStream>,
@@ -57,6 +59,7 @@ impl Scripted {
             script: script.into_iter().collect(),
             killed: Arc::default(),
             removed: Arc::default(),
+            dies_slowly: false,
             pipes: Some(pipes),
             stdout: Some(stdout),
             report: Some(report),
@@ -90,6 +93,9 @@ impl RunningSandbox for Scripted {
     async fn next_event(&mut self) -> Result<SandboxEvent, SandboxError> {
         loop {
             if self.killed.load(Ordering::SeqCst) {
+                if self.dies_slowly {
+                    std::future::pending::<()>().await;
+                }
                 return Ok(self.gone());
             }
             match self.script.front() {
@@ -139,6 +145,11 @@ impl RunningSandbox for Scripted {
 
     async fn remove(self: Box<Self>) -> Result<(), SandboxError> {
         self.removed.store(true, Ordering::SeqCst);
+        if self.dies_slowly {
+            // Kept open for good.
+            std::mem::forget((self.stdout, self.report));
+            return Err(SandboxError::new(ErrorCode::SandboxFailure, "busy"));
+        }
         Ok(())
     }
 }
@@ -222,6 +233,26 @@ async fn the_deadline_counts_from_the_start_of_the_program() {
     assert_eq!(result.status, ExecutionStatus::TimedOut);
     assert_eq!(result.stdout, "so far", "what was written before the end is there");
     assert_eq!(result.usage.wall_time, DEFAULT_LIMITS.timeout);
+    assert!(watched.removed && watched.killed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_death_changes_no_verdict() {
+    let slow = |script: Vec<Step>| async {
+        let sandbox = Scripted { dies_slowly: true, ..Scripted::new(DEFAULT_LIMITS, script) };
+        watch(sandbox, CancellationToken::new(), CancellationToken::new()).await
+    };
+    let watched = slow(vec![STARTED, Step::Print(b"so far"), Step::Hang]).await;
+    let result = watched.result.unwrap();
+    assert_eq!(result.termination.reason, TerminationReason::WallTimeLimit);
+    assert_eq!(result.stdout, "so far");
+    assert_eq!(result.usage.wall_time, DEFAULT_LIMITS.timeout + SUPERVISOR_PATIENCE);
+    assert!(watched.removed && watched.killed);
+
+    let watched = slow(vec![STARTED, Step::Print(b"all"), ended(3), Step::Hang]).await;
+    let result = watched.result.unwrap();
+    assert_eq!((result.termination.reason, result.exit_code), (TerminationReason::Exited, Some(3)));
+    assert_eq!(result.stdout, "all");
     assert!(watched.removed && watched.killed);
 }
 
