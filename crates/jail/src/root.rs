@@ -49,7 +49,7 @@ pub(crate) fn open_sources(entries: &[RootEntry]) -> Result<Sources, SetupFailur
 /// A device of the host, after a look at what it really is: a link planted there would show something else.
 fn open_device(device: MemoryDevice) -> Result<OwnedFd, Errno> {
     // Read-only is the host's file, with its times and mode; what is written to a device does not go there.
-    let flags = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_RDONLY;
+    let flags = harmless_and_read_only() - MountAttrFlags::MOUNT_ATTR_NODEV;
     let mount = clone_mount(CWD, &device.path(), flags)?;
     let status = fstat(&mount)?;
     let is_device = FileType::from_raw_mode(status.st_mode) == FileType::CharacterDevice;
