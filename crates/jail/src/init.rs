@@ -64,7 +64,10 @@ fn prepare(spec: &SandboxSpec, fds: &LaunchFds, go: &OwnedFd) -> Result<(), Setu
         rustix::system::sethostname(b"sandbox").during(SetupStep::SetHostname, "sandbox")?;
     }
     if layers::is_on(Layer::NetworkNamespace) {
-        network::set_up(spec.proc)?;
+        let bounded = network::set_up(spec.proc)?;
+        if !bounded {
+            send(&fds.events, &SandboxMessage::ConnectionsUnbounded, &[]).during(SetupStep::Channel, "events")?;
+        }
     }
     mount_scratch(spec, fds.scratch.as_ref())?;
     if spec.proc && layers::is_on(Layer::PidNamespace) {

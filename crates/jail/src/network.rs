@@ -22,18 +22,19 @@ const BOUNDS: [(&str, &[u8]); 3] = [
     ("/proc/sys/net/ipv4/tcp_wmem", b"4096 16384 65536"),
 ];
 
-/// Sets up the network namespace that this process is in. `proc` is whether there is a /proc to set it by.
-///
-/// A setting that the kernel hides from the namespaces of ordinary users stays as it is: older ones hide `somaxconn`.
-pub(crate) fn set_up(proc: bool) -> Result<(), SetupFailure> {
+/// Sets up the network namespace that this process is in, and tells whether all bounds are in force: there may be no
+/// /proc to set them by (`proc`), and older kernels hide `somaxconn` from user namespaces (seen with 6.1, not with 6.12).
+pub(crate) fn set_up(proc: bool) -> Result<bool, SetupFailure> {
     interface::bring_up_loopback().during(SetupStep::ConfigureLoopback, "lo")?;
+    let mut bounded = proc;
     for (path, value) in BOUNDS.iter().filter(|_| proc) {
         match write(path, value) {
-            Ok(()) | Err(Errno::NOENT) => {}
+            Ok(()) => {}
+            Err(Errno::NOENT) => bounded = false,
             Err(errno) => return Err(SetupFailure::new(SetupStep::ConfigureLoopback, path, errno)),
         }
     }
-    Ok(())
+    Ok(bounded)
 }
 
 fn write(path: &str, value: &[u8]) -> Result<(), Errno> {

@@ -63,6 +63,8 @@ pub struct LaunchRequest {
 pub enum SandboxMessage {
     /// From the launcher: the sandbox's pid 1, as a pidfd beside it.
     Created,
+    /// From init: the kernel does not let it bound how many connections wait for `accept`.
+    ConnectionsUnbounded,
     /// From the program's process: the seccomp listener, as a descriptor beside it.
     SeccompListener,
     /// From the program's process: the last act before the program is executed.

@@ -152,6 +152,10 @@ impl LocalSandbox {
                 }
                 Ok(None)
             }
+            SandboxMessage::ConnectionsUnbounded => {
+                setup::note_unbounded_connections(&mut self.isolation);
+                Ok(None)
+            }
             SandboxMessage::SeccompListener => {
                 self.listener = fd.map(watch).transpose().map_err(|error| failed("watch a sandbox", error))?;
                 Ok(None)

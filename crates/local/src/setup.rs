@@ -60,6 +60,7 @@ impl Layers<'_> {
     pub(crate) fn report(&self) -> IsolationReport {
         let mut layers = vec![
             enforced("namespaces", "user, pid, mount, network, ipc, uts and cgroup namespace of its own"),
+            enforced(NETWORK, "a loopback of its own with small buffers; at most 32 connections wait for accept"),
             enforced("root", "read-only binds of the interpreter, its libraries and packages; host root detached"),
             self.uid(),
             self.proc(),
@@ -142,6 +143,21 @@ impl Layers<'_> {
                 }
             }
         }
+    }
+}
+
+/// The layer that [`note_unbounded_connections`] weakens.
+const NETWORK: &str = "network";
+
+/// Says of a sandbox that its kernel did not let it bound what waits for `accept`.
+pub(crate) fn note_unbounded_connections(report: &mut IsolationReport) {
+    if let Some(layer) = report.layers.iter_mut().find(|layer| layer.name == NETWORK) {
+        *layer = lesser(
+            NETWORK,
+            LayerState::Weaker,
+            "a loopback of its own; what arrives on connections that nobody accepts is charged to nobody".to_owned(),
+            "a newer kernel shows `net.core.somaxconn` to user namespaces (6.12 does, 6.1 does not)",
+        );
     }
 }
 

@@ -28,22 +28,25 @@ pub(crate) fn run(arguments: PythonArgument) -> anyhow::Result<ExitCode> {
     let backend = LocalBackendOptions { tier: IsolationTier::Reduced, state_folder: cache.clone() };
     let backend = Arc::new(LocalBackend::new(&backend));
     let probed = runtime.block_on(backend.probe());
-    match &probed {
-        Ok(report) => page.layers(report),
-        Err(error) => page.failure("sandbox", error),
-    }
     let service = PythonSandboxService::new(backend, PythonEnvironmentManager::new(cache), options)
         .with_progress(TerminalProgress::new());
     let environment = runtime.block_on(service.prepare(None));
+    let checked = (probed.is_ok() && environment.is_ok())
+        .then(|| runtime.block_on(service.execute(SandboxExecutionRequest::new(SELF_CHECK))));
+    // A sandbox that ran knows best what it was made of.
+    let of_check = checked.as_ref().and_then(|checked| checked.as_ref().ok()?.isolation.as_ref());
+    match (of_check, &probed) {
+        (Some(report), _) | (None, Ok(report)) => page.layers(report),
+        (None, Err(error)) => page.failure("sandbox", error),
+    }
     match &environment {
         Ok(environment) => page.environment(environment),
         Err(error) => page.failure("environment", error),
     }
-    if probed.is_ok() && environment.is_ok() {
-        match runtime.block_on(service.execute(SandboxExecutionRequest::new(SELF_CHECK))) {
-            Ok(result) => page.self_check(&result),
-            Err(error) => page.failure("selfCheck", &error),
-        }
+    match &checked {
+        Some(Ok(result)) => page.self_check(result),
+        Some(Err(error)) => page.failure("selfCheck", error),
+        None => {}
     }
     runtime.block_on(service.shutdown());
     page.print()?;

@@ -2,6 +2,7 @@
 # tries = "keep far more than its memory limit on TCP connections that nobody accepts: they belong to no cgroup"
 # requirement = "S1"
 # layer = "small buffers and queues of the network namespace"
+# needs_layer = "network"
 # limits = ["--memory=64Mi", "--timeout=20"]
 # [control]
 # stdout = "reached"
