@@ -58,10 +58,12 @@ fn a_result_has_every_field() {
     assert!(at("queuedAt") <= at("startedAt") && at("startedAt") <= at("finishedAt"), "{result}");
 
     // What the client has and what the log has lead to one another.
-    let log = server.log();
     let id = result["executionId"].as_str().unwrap();
-    let line = log.lines().find(|line| line.contains(id)).unwrap_or_else(|| panic!("no {id} in {log}"));
+    let line = crate::host::eventually("the execution in the log", || {
+        server.log().lines().find(|line| line.contains(id)).map(str::to_owned)
+    });
     assert!(line.contains("status=200") && line.contains("reason=Exited"), "{line}");
+    let log = server.log();
     assert!(!log.contains("Hello"), "programs and their output are not logged: {log}");
 }
 
@@ -270,8 +272,9 @@ fn a_program_that_breaks_a_rule_is_not_run() {
     );
     assert!(problem["detail"].as_str().unwrap().starts_with("line 2: "), "{problem}");
     // Not run: no execution is in the log.
-    let log = server.log();
-    let line = log.lines().find(|line| line.contains("status=422")).unwrap_or_else(|| panic!("{log}"));
+    let line = crate::host::eventually("the answer in the log", || {
+        server.log().lines().find(|line| line.contains("status=422")).map(str::to_owned)
+    });
     assert!(!line.contains(" id="), "{line}");
     server.assert_next_works();
 }
