@@ -52,12 +52,9 @@ pub(crate) fn run(path: &Path, sandbox: &Sandbox) -> Result<Outcome, String> {
     }
 
     let trial = run_inside(path, &attack, engine, &mut canaries, Policy::Off).map_err(context)?;
-    if trial.lacks_layer(&attack) {
-        return Ok(Outcome::Unproven("this host lacks the layer that stops it".to_owned()));
-    }
-    trial.into_result().map_err(context)?;
+    let lacking = trial.conclude(&attack).map_err(context)?;
     run_hello(engine, &canaries).map_err(context)?;
-    Ok(unproven.map_or(Outcome::Passed, Outcome::Unproven))
+    Ok(unproven.or(lacking).map_or(Outcome::Passed, Outcome::Unproven))
 }
 
 /// A harmless program, which must work whatever ran before.
@@ -86,11 +83,8 @@ pub(crate) fn run_again(path: &Path, sandbox: &Sandbox, policy: Policy) -> Resul
     let engine = sandbox.engine()?;
     let mut canaries = Canaries::plant(|program| engine.command_of_caller(program)).map_err(context)?;
     let trial = run_inside(path, &attack, engine, &mut canaries, policy).map_err(context)?;
-    if trial.lacks_layer(&attack) {
-        return Ok(Outcome::Unproven("this host lacks the layer that stops it".to_owned()));
-    }
-    trial.into_result().map_err(context)?;
-    Ok(Outcome::Passed)
+    let lacking = trial.conclude(&attack).map_err(context)?;
+    Ok(lacking.map_or(Outcome::Passed, Outcome::Unproven))
 }
 
 /// What an attack inside came to.
@@ -111,12 +105,17 @@ impl Trial {
         }
     }
 
-    fn into_result(mut self) -> Result<(), String> {
+    /// An error unless it held; why nothing is proved where the layer is missing. Harm is an error there, too.
+    fn conclude(mut self, attack: &Attack) -> Result<Option<String>, String> {
+        let lacking = self.lacks_layer(attack).then(|| "this host lacks the layer that stops it".to_owned());
+        if lacking.is_some() {
+            self.differences = Differences::default();
+        }
         for harm in self.harm {
             self.differences.note(harm);
         }
         if self.differences.is_empty() {
-            return Ok(());
+            return Ok(lacking);
         }
         Err(format!("{}\nresult: {}", self.differences.join(), shorten(self.answer.text())))
     }
