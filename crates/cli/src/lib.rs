@@ -12,7 +12,7 @@ use std::{path::PathBuf, sync::Arc};
 
 pub use aevatar_sandbox_contract::*;
 pub use aevatar_sandbox_jail::enter_if_requested;
-pub use aevatar_sandbox_local::{LocalBackend, LocalBackendOptions};
+pub use aevatar_sandbox_local::{BARE, LocalBackend, LocalBackendOptions, ZygoteOptions, ZygoteProfile};
 pub use aevatar_sandbox_python::{
     CancellationToken, DangerousConstructs, EnvironmentError, EnvironmentSelection, EnvironmentSummary,
     ExecutionStreams, ImportRules, NoProgress, PrepareProgress, PythonCodeValidator, PythonEnvironmentManager,
@@ -29,7 +29,7 @@ pub fn local_service(tier: IsolationTier) -> Result<PythonSandboxService, Sandbo
 
 /// The same with everything chosen.
 pub fn local_service_in(cache: PathBuf, tier: IsolationTier, options: ServiceOptions) -> PythonSandboxService {
-    let backend = LocalBackend::new(&LocalBackendOptions { tier, state_folder: cache.clone() });
+    let backend = LocalBackend::new(&LocalBackendOptions { tier, state_folder: cache.clone(), zygotes: None });
     PythonSandboxService::new(Arc::new(backend), PythonEnvironmentManager::new(cache), options)
 }
 

@@ -15,6 +15,7 @@ use crate::{
     isolation::IsolationReport,
     limits::ResourceLimits,
     result::{ExecutionId, ResourceUsage},
+    start::{ProgramStart, WarmReport, ZygoteMode},
 };
 
 /// One execution, decided in every detail; data only.
@@ -37,6 +38,10 @@ pub struct ExecutionPlan {
     pub environment: PythonEnvironment,
     /// What the program may import, checked once more while it runs; nothing where imports are not restricted.
     pub import_policy: Option<Arc<ImportPolicy>>,
+    /// The modules that it imports, as far as that can be read: what a warm interpreter should have.
+    pub imports: Vec<String>,
+    /// Whether the interpreter may come from a zygote.
+    pub zygote: ZygoteMode,
 }
 
 /// How the main process of a program ended.
@@ -88,6 +93,9 @@ pub trait RunningSandbox: Send {
     /// What stands between the program and the host.
     fn isolation(&self) -> &IsolationReport;
 
+    /// How its interpreter was started.
+    fn program_start(&self) -> ProgramStart;
+
     /// Waits for the next event. Cancel-safe.
     ///
     /// # Errors
@@ -127,6 +135,15 @@ pub trait SandboxBackend: Send + Sync {
     /// # Errors
     /// No sandbox of any tier can be made.
     async fn probe(&self) -> Result<IsolationReport, SandboxError>;
+
+    /// Makes what would otherwise be made after the first program of `environment` came: warm interpreters. Returns when
+    /// they are there, or have failed; what failed is tried again by itself, and reported where it is noticed.
+    async fn warm_up(&self, _environment: &PythonEnvironment, _import_policy: Option<Arc<ImportPolicy>>) {}
+
+    /// The warm interpreters as they are now.
+    fn warm_report(&self) -> WarmReport {
+        WarmReport::default()
+    }
 
     /// Ends everything that this backend still runs and removes what it made.
     async fn shutdown(&self);

@@ -12,6 +12,7 @@ pub mod limits;
 pub mod quantity;
 pub mod request;
 pub mod result;
+pub mod start;
 pub mod validation;
 
 pub use backend::{ExecutionPlan, ProgramEnd, RunningSandbox, SandboxBackend, SandboxEvent, SandboxPipes};
@@ -26,4 +27,5 @@ pub use result::{
     ExecutionId, ExecutionStatus, PythonError, ResourceUsage, SandboxExecutionResult, Termination, TerminationReason,
     Truncated,
 };
+pub use start::{IsolationOptions, ProgramStart, StartPath, UnprofiledImport, WarmProfile, WarmReport, ZygoteMode};
 pub use validation::{CodeFinding, MAX_FINDINGS, ModuleImport, ValidationReport, ValidationRule};

@@ -4,7 +4,10 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use crate::quantity::{ByteQuantity, CpuQuantity};
+use crate::{
+    quantity::{ByteQuantity, CpuQuantity},
+    start::IsolationOptions,
+};
 
 /// The limits a caller may choose; what is left out takes the service's default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +56,8 @@ pub struct SandboxExecutionRequest {
     pub resources: SandboxResources,
     /// Name of the Python environment; the default one when left out.
     pub environment: Option<String>,
+    /// Of the isolation, what a caller may choose.
+    pub isolation: IsolationOptions,
 }
 
 impl SandboxExecutionRequest {

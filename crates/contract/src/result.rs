@@ -5,7 +5,7 @@ use std::{fmt, time::Duration};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{isolation::IsolationReport, limits::ResourceLimits, validation::CodeFinding};
+use crate::{isolation::IsolationReport, limits::ResourceLimits, start::ProgramStart, validation::CodeFinding};
 
 /// Identity of one execution: a UUID of version 7, so ids sort by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -208,6 +208,8 @@ pub struct SandboxExecutionResult {
     pub limits: ResourceLimits,
     /// What stood between it and the host; nothing when it never ran.
     pub isolation: Option<IsolationReport>,
+    /// How its interpreter was started; nothing when it never ran.
+    pub start: Option<ProgramStart>,
     /// The Python environment it ran in: name, version and key.
     pub environment: String,
     /// When it was asked for.

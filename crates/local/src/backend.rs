@@ -29,6 +29,7 @@ use crate::{
     plan::{HostAbilities, ScratchPlan, cgroup_limits, plan, scratch},
     sandbox::LocalSandbox,
     setup::{self, Layers, choose_identity},
+    zygote::ZygoteOptions,
 };
 
 /// How the local backend works.
@@ -38,6 +39,8 @@ pub struct LocalBackendOptions {
     pub tier: IsolationTier,
     /// Where empty disk images and the guest's bytecode are kept: a folder on a disk, private to this user.
     pub state_folder: PathBuf,
+    /// Warm interpreters; without them every program starts cold.
+    pub zygotes: Option<ZygoteOptions>,
 }
 
 /// Sandboxes of this host's own kernel.

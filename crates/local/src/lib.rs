@@ -6,5 +6,7 @@ mod layout;
 mod plan;
 mod sandbox;
 mod setup;
+mod zygote;
 
 pub use backend::{LocalBackend, LocalBackendOptions};
+pub use zygote::{BARE, ZygoteOptions, ZygoteProfile};

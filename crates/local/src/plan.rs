@@ -174,7 +174,7 @@ pub(crate) mod tests {
     use std::{path::PathBuf, time::Duration};
 
     use aevatar_sandbox_contract::{
-        ByteQuantity, DEFAULT_LIMITS, ExecutionId, ImportPolicy, PythonEnvironment, PythonVersion,
+        ByteQuantity, DEFAULT_LIMITS, ExecutionId, ImportPolicy, PythonEnvironment, PythonVersion, ZygoteMode,
     };
     use aevatar_sandbox_jail::spec::RootEntry;
 
@@ -213,6 +213,8 @@ pub(crate) mod tests {
             disk_limit_is_default: true,
             environment: environment(),
             import_policy: None,
+            imports: Vec::new(),
+            zygote: ZygoteMode::On,
         }
     }
 

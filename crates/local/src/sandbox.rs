@@ -8,8 +8,8 @@ use std::{
 };
 
 use aevatar_sandbox_contract::{
-    IsolationReport, ProgramEnd, ResourceLimits, ResourceUsage, RunningSandbox, SandboxError, SandboxEvent,
-    SandboxPipes,
+    IsolationReport, ProgramEnd, ProgramStart, ResourceLimits, ResourceUsage, RunningSandbox, SandboxError,
+    SandboxEvent, SandboxPipes,
 };
 use aevatar_sandbox_jail::{
     Engine, SandboxHandle, cgroup::SandboxCgroup, poll_now, protocol::SandboxMessage, protocol::ScratchUsage, seccomp,
@@ -229,6 +229,10 @@ impl RunningSandbox for LocalSandbox {
 
     fn isolation(&self) -> &IsolationReport {
         &self.isolation
+    }
+
+    fn program_start(&self) -> ProgramStart {
+        ProgramStart::COLD
     }
 
     async fn next_event(&mut self) -> Result<SandboxEvent, SandboxError> {

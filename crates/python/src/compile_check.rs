@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use aevatar_sandbox_contract::{
     ByteQuantity, ExecutionId, ExecutionPlan, ExecutionStatus, ImportPolicy, PythonEnvironment, PythonError,
-    ResourceLimits, SandboxExecutionResult,
+    ResourceLimits, SandboxExecutionResult, ZygoteMode,
 };
 
 use crate::report;
@@ -50,6 +50,8 @@ pub(crate) fn plan(
         environment: environment.clone(),
         // The same, so that it is the same engine.
         import_policy,
+        imports: Vec::new(),
+        zygote: ZygoteMode::On,
     }
 }
 

@@ -101,6 +101,7 @@ impl PythonExecutionMonitor {
 
         let mut usage = sandbox.usage();
         let isolation = sandbox.isolation().clone();
+        let start = sandbox.program_start();
         let disk_was_full = sandbox.disk_was_full();
         // Before the streams: their readers may be slow, and what a sandbox holds is not to wait for them.
         let removed = sandbox.remove().await;
@@ -148,6 +149,7 @@ impl PythonExecutionMonitor {
             usage,
             limits: self.limits,
             isolation: Some(isolation),
+            start: Some(start),
             environment: plan.environment.to_string(),
             queued_at: self.queued_at,
             started_at: observed.started.map(|(_, at)| at),

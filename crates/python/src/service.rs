@@ -6,7 +6,7 @@ use aevatar_sandbox_contract::{
     CodeFinding, DEFAULT_LIMITS, ErrorCode, ExecutionId, ExecutionPlan, ExecutionStatus, ImportPolicy, IsolationReport,
     LimitMaxima, ModuleImport, PythonEnvironment, PythonError, ResourceLimits, ResourceUsage, SandboxBackend,
     SandboxError, SandboxExecutionRequest, SandboxExecutionResult, Termination, TerminationReason, Truncated,
-    ValidationReport,
+    ValidationReport, WarmReport, ZygoteMode,
 };
 use tokio::{io::AsyncWriteExt, sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -35,6 +35,8 @@ pub struct ServiceOptions {
     pub imports: ImportRules,
     /// The interpreter to make environments with; any CPython from 3.11 on is found when left out.
     pub python: Option<PathBuf>,
+    /// Whether interpreters may be forked from warm ones; a request may say no for itself.
+    pub zygote: ZygoteMode,
 }
 
 impl Default for ServiceOptions {
@@ -46,6 +48,7 @@ impl Default for ServiceOptions {
             validator: ValidatorOptions::default(),
             imports: ImportRules::default(),
             python: None,
+            zygote: ZygoteMode::On,
         }
     }
 }
@@ -153,7 +156,7 @@ impl PythonSandboxService {
             () = cancelled.cancelled() => return Err(broken_off(ErrorCode::Cancelled, "cancelled")),
             () = self.stopping.cancelled() => return Err(broken_off(ErrorCode::Interrupted, "the service stopped")),
         };
-        let plan = ExecutionPlan {
+        let mut plan = ExecutionPlan {
             id: ExecutionId::generate(),
             code: request.code,
             args: request.args,
@@ -162,6 +165,11 @@ impl PythonSandboxService {
             limits,
             environment,
             import_policy,
+            imports: Vec::new(),
+            zygote: match (self.options.zygote, request.isolation.zygote) {
+                (ZygoteMode::On, None | Some(ZygoteMode::On)) => ZygoteMode::On,
+                _ => ZygoteMode::Off,
+            },
         };
         if report.syntax_error.is_some()
             && let Some(error) = self.confirm_syntax_error(&plan, &report, &cancelled).await
@@ -169,6 +177,7 @@ impl PythonSandboxService {
             return Ok(not_run(plan, error, report.warnings, asked, streams).await);
         }
         let (warnings, imports) = accepted(report)?;
+        plan.imports = imports.iter().map(|import| import.module.clone()).collect();
         let sandbox = self.backend.launch(&plan).await?;
         let mut result =
             PythonExecutionMonitor::new(plan.limits.clone(), cancelled, self.stopping.clone(), asked.at, asked.instant)
@@ -284,6 +293,24 @@ impl PythonSandboxService {
         }
     }
 
+    /// Makes the warm interpreters of an environment, the default one when `name` is left out.
+    ///
+    /// # Errors
+    /// The environment cannot be prepared. Without warm interpreters programs start cold, so their failure is none.
+    pub async fn warm_up(&self, name: Option<String>) -> Result<(), SandboxError> {
+        let environment = self.prepare(name).await?;
+        if self.options.zygote == ZygoteMode::On {
+            let import_policy = self.options.imports.policy(&environment);
+            self.backend.warm_up(&environment, import_policy).await;
+        }
+        Ok(())
+    }
+
+    /// The warm interpreters as they are now.
+    pub fn warm_report(&self) -> WarmReport {
+        self.backend.warm_report()
+    }
+
     /// Interrupts everything that still runs; each execution ends with its own result, of reason `Interrupted`.
     pub fn interrupt(&self) {
         self.stopping.cancel();
@@ -362,6 +389,7 @@ async fn not_run(
         usage: ResourceUsage::default(),
         limits: plan.limits,
         isolation: None,
+        start: None,
         environment: plan.environment.to_string(),
         queued_at: asked.at,
         started_at: None,

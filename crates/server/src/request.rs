@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use aevatar_sandbox_contract::{SandboxExecutionRequest, SandboxResources};
+use aevatar_sandbox_contract::{IsolationOptions, SandboxExecutionRequest, SandboxResources};
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, MapAccess, SeqAccess, Visitor},
@@ -149,6 +149,7 @@ impl ExecuteRequest {
             })
         });
         Ok(SandboxExecutionRequest {
+            isolation: IsolationOptions::default(),
             code: self.code.into_bytes(),
             args: self.args.unwrap_or_default().0,
             stdin: self.stdin.unwrap_or_default().into_bytes(),

@@ -25,7 +25,7 @@ pub(crate) fn run(arguments: PythonArgument) -> anyhow::Result<ExitCode> {
     let options = ServiceOptions { python: arguments.python, imports: ImportRules::off(), ..ServiceOptions::default() };
     let mut page = Page::default();
 
-    let backend = LocalBackendOptions { tier: IsolationTier::Reduced, state_folder: cache.clone() };
+    let backend = LocalBackendOptions { tier: IsolationTier::Reduced, state_folder: cache.clone(), zygotes: None };
     let backend = Arc::new(LocalBackend::new(&backend));
     let probed = runtime.block_on(backend.probe());
     let service = PythonSandboxService::new(backend, PythonEnvironmentManager::new(cache), options)

@@ -9,9 +9,9 @@ use std::{
 };
 
 use aevatar_sandbox::{
-    ByteQuantity, CancellationToken, CpuQuantity, ExecutionStatus, ExecutionStreams, PythonSandboxService,
-    SandboxExecutionRequest, SandboxExecutionResult, SandboxResources, ServiceOptions, TerminalProgress,
-    TerminationReason, configuration::ConfigurationOverride, local_service_in,
+    ByteQuantity, CancellationToken, CpuQuantity, ExecutionStatus, ExecutionStreams, IsolationOptions,
+    PythonSandboxService, SandboxExecutionRequest, SandboxExecutionResult, SandboxResources, ServiceOptions,
+    TerminalProgress, TerminationReason, configuration::ConfigurationOverride, local_service_in,
 };
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -175,6 +175,7 @@ fn request(arguments: RunArguments) -> anyhow::Result<SandboxExecutionRequest> {
         (None, None) => Vec::new(),
     };
     Ok(SandboxExecutionRequest {
+        isolation: IsolationOptions::default(),
         code,
         args,
         timeout: arguments.timeout,

@@ -10,6 +10,7 @@ use std::{
 
 use aevatar_sandbox::{
     ErrorCode, LocalBackend, LocalBackendOptions, PythonEnvironmentManager, PythonSandboxService, SandboxError,
+    ZygoteOptions,
     configuration::{Configuration, ConfigurationOverride},
 };
 use aevatar_sandbox_server::{ApiKey, ServerOptions, Shutdown};
@@ -106,8 +107,11 @@ pub(crate) fn run(arguments: ServeArguments) -> anyhow::Result<ExitCode> {
 
 fn service(configuration: &Configuration) -> anyhow::Result<PythonSandboxService> {
     let folder = configured::data_folder(configuration)?;
-    let backend =
-        LocalBackend::new(&LocalBackendOptions { tier: configuration.isolation, state_folder: folder.clone() });
+    let backend = LocalBackend::new(&LocalBackendOptions {
+        tier: configuration.isolation,
+        state_folder: folder.clone(),
+        zygotes: Some(ZygoteOptions::default()),
+    });
     let environments = PythonEnvironmentManager::new(folder);
     Ok(PythonSandboxService::new(Arc::new(backend), environments, configuration.service_options())
         .with_progress(aevatar_sandbox::TerminalProgress::new()))

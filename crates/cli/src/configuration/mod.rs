@@ -22,7 +22,9 @@ use std::{
     time::Duration,
 };
 
-use aevatar_sandbox_contract::{ByteQuantity, CpuQuantity, DEFAULT_LIMITS, IsolationTier, LimitMaxima, ResourceLimits};
+use aevatar_sandbox_contract::{
+    ByteQuantity, CpuQuantity, DEFAULT_LIMITS, IsolationTier, LimitMaxima, ResourceLimits, ZygoteMode,
+};
 use aevatar_sandbox_python::{ImportRules, ServiceOptions, ValidatorOptions, default_concurrency};
 
 pub use self::{
@@ -123,6 +125,7 @@ impl Configuration {
     /// The options of a service that works as configured.
     pub fn service_options(&self) -> ServiceOptions {
         ServiceOptions {
+            zygote: ZygoteMode::On,
             default_limits: self.default_limits.clone(),
             maxima: Some(self.maxima.clone()),
             max_concurrent_executions: self.max_concurrent_executions,

@@ -10,8 +10,8 @@ use std::{
 };
 
 use aevatar_sandbox_contract::{
-    DEFAULT_LIMITS, ErrorCode, ExecutionId, ExecutionStatus, IsolationReport, IsolationTier, PythonEnvironment,
-    PythonVersion, TerminationReason,
+    DEFAULT_LIMITS, ErrorCode, ExecutionId, ExecutionStatus, IsolationReport, IsolationTier, ProgramStart,
+    PythonEnvironment, PythonVersion, TerminationReason, ZygoteMode,
 };
 use proptest::prelude::*;
 use tokio::io::DuplexStream;
@@ -88,6 +88,10 @@ impl RunningSandbox for Scripted {
 
     fn isolation(&self) -> &IsolationReport {
         &self.isolation
+    }
+
+    fn program_start(&self) -> ProgramStart {
+        ProgramStart::COLD
     }
 
     async fn next_event(&mut self) -> Result<SandboxEvent, SandboxError> {
@@ -179,6 +183,8 @@ fn plan() -> ExecutionPlan {
             font_list: None,
         },
         import_policy: None,
+        imports: Vec::new(),
+        zygote: ZygoteMode::On,
     }
 }
 

@@ -1,0 +1,108 @@
+//! How a program comes by its interpreter.
+
+use serde::{Deserialize, Serialize};
+
+/// Whether interpreters may be forked from a warm one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum ZygoteMode {
+    /// From a zygote where there is one that fits, else a fresh interpreter.
+    #[default]
+    On,
+    /// Always a fresh interpreter, with an address-space layout and a hash seed of its own.
+    Off,
+}
+
+/// What a caller may choose of the isolation of one execution.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct IsolationOptions {
+    /// Whether the interpreter may be forked from a zygote; the service's own setting when left out. A service that
+    /// has them off cannot be asked to have them on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zygote: Option<ZygoteMode>,
+}
+
+/// Where the interpreter of one execution came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum StartPath {
+    /// It had been forked from a zygote and jailed before the request came, and had run nothing.
+    Parked,
+    /// It was forked from a zygote for this request.
+    Forked,
+    /// It was started for this request.
+    Cold,
+}
+
+/// How the interpreter of one execution was started.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ProgramStart {
+    /// The way.
+    pub path: StartPath,
+    /// The zygote's profile, which says what had been imported; nothing of a cold start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+}
+
+impl ProgramStart {
+    /// A fresh interpreter.
+    pub const COLD: Self = Self { path: StartPath::Cold, profile: None };
+}
+
+/// A profile of zygotes as it is now.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct WarmProfile {
+    /// Its name.
+    pub name: String,
+    /// The environment's name.
+    pub environment: String,
+    /// What its zygotes have imported beside what their parents have.
+    pub modules: Vec<String>,
+    /// Whether its zygote is ready.
+    pub ready: bool,
+    /// Workers that are parked.
+    pub parked: u32,
+    /// How many the pool is meant to hold now.
+    pub target: u32,
+    /// Zygotes of it that were made.
+    pub built: u64,
+    /// Zygotes of it that ended before their time.
+    pub lost: u64,
+    /// Programs that took a parked worker.
+    pub served_parked: u64,
+    /// Programs that had a worker forked for them.
+    pub served_forked: u64,
+}
+
+/// A module that programs import and no profile has.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct UnprofiledImport {
+    /// Its first part, as in an import statement: `networkx`.
+    pub module: String,
+    /// Programs that imported it.
+    pub programs: u64,
+}
+
+/// The warm interpreters of a backend.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct WarmReport {
+    /// The profiles, smallest first.
+    pub profiles: Vec<WarmProfile>,
+    /// Programs that were started cold.
+    pub served_cold: u64,
+    /// What would be worth a profile: modules of the environment that programs imported and their profile had not,
+    /// the most frequent first; at most 100.
+    pub unprofiled_imports: Vec<UnprofiledImport>,
+}

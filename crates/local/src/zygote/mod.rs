@@ -1,0 +1,5 @@
+//! Warm interpreters.
+
+mod options;
+
+pub use options::{BARE, ZygoteOptions, ZygoteProfile};
