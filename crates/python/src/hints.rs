@@ -97,6 +97,7 @@ mod tests {
             usage: ResourceUsage::default(),
             limits: DEFAULT_LIMITS,
             isolation: None,
+            start: None,
             environment: String::new(),
             queued_at: now,
             started_at: None,
