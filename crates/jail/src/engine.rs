@@ -2,7 +2,10 @@
 
 use std::{
     io,
-    os::{fd::OwnedFd, unix::process::CommandExt},
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::process::CommandExt,
+    },
     process::{Child, Command, Stdio},
 };
 
@@ -17,7 +20,8 @@ use crate::{
     layers::{self, Layer},
     protocol::{self, EngineRequest, EngineStart, LaunchRequest, SandboxMessage, receive, send},
     readiness::poll_now,
-    spec::{EngineReport, EngineSpec, SandboxSpec},
+    spec::{EngineReport, EngineSpec, SandboxSpec, ZygoteSpec},
+    zygote::Zygote,
 };
 
 /// Why the engine does not run.
@@ -43,8 +47,8 @@ pub enum EngineError {
 pub struct LaunchFds {
     /// The sandbox's end of the events socket.
     pub events: OwnedFd,
-    /// The program's source: a file that can be read by offset.
-    pub program: OwnedFd,
+    /// Where the program comes from.
+    pub program: ProgramFds,
     /// The program's descriptor 0, to read from.
     pub stdin: OwnedFd,
     /// The program's descriptor 1, to write to.
@@ -57,6 +61,20 @@ pub struct LaunchFds {
     pub cgroups: Vec<OwnedFd>,
     /// The writable filesystem, when it is not a tmpfs.
     pub scratch: Option<OwnedFd>,
+}
+
+/// Where the program of a sandbox comes from.
+#[derive(Debug)]
+pub enum ProgramFds {
+    /// Init writes this file into the sandbox, forks and executes it.
+    Source(OwnedFd),
+    /// A zygote forks a worker into the sandbox, which gets it later.
+    Fork {
+        /// The socket on which the zygote is asked.
+        zygote: OwnedFd,
+        /// The worker's end of the socket on which it gets its program.
+        checkout: OwnedFd,
+    },
 }
 
 /// The process of an engine that has not been told what to be. Dropping it ends it.
@@ -165,8 +183,22 @@ impl Engine {
     /// # Errors
     /// The engine is gone, or the request is too large.
     pub fn launch(&self, spec: SandboxSpec, fds: &LaunchFds) -> Result<(), EngineError> {
-        let request = EngineRequest::Launch(LaunchRequest { spec, cgroups: fds.cgroups.len() });
+        let (cgroups, forked) = (fds.cgroups.len(), matches!(fds.program, ProgramFds::Fork { .. }));
+        let request = EngineRequest::Launch(LaunchRequest { spec, cgroups, forked });
         send(self.keeper.control()?, &request, &fds.all()).map_err(|errno| EngineError::Send(errno.into()))
+    }
+}
+
+impl Engine {
+    /// Starts the first zygote of a tree. What becomes of it arrives on its socket.
+    ///
+    /// # Errors
+    /// The engine is gone, or there are no descriptors left.
+    pub fn start_zygote(&self, spec: &ZygoteSpec) -> Result<Zygote, EngineError> {
+        let (zygote, theirs) = Zygote::pair().map_err(EngineError::Send)?;
+        send(self.keeper.control()?, &EngineRequest::StartZygote(spec.clone()), &[theirs.as_fd()])
+            .map_err(|errno| EngineError::Send(errno.into()))?;
+        Ok(zygote)
     }
 }
 

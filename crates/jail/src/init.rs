@@ -17,26 +17,33 @@ use rustix::{
 };
 
 use crate::{
-    engine::LaunchFds,
+    engine::{LaunchFds, ProgramFds},
     failure::{During, SetupFailure, SetupStep},
     layers::{self, Layer},
     mount::{attach, clone_mount, create_filesystem, harmless},
     network, privileges, program,
-    protocol::{SandboxMessage, ScratchUsage, send},
+    protocol::{SandboxMessage, ScratchUsage, WorkerEnd, receive, send, send_raw},
     root::{SCRATCH, mount_proc, write_all},
     spec::{INNER_ID, SandboxSpec, ScratchBacking, WRITABLE},
-    sys::{clone, descriptors},
+    sys::{clone, descriptors, signals},
+    zygote::fork_request,
 };
 
-/// The life of pid 1. `go` is closed by the launcher when the ids are mapped; a byte in it means yes.
-pub(crate) fn run(spec: &SandboxSpec, fds: LaunchFds, go: OwnedFd) -> ! {
+/// The life of pid 1. `life` is its socket to the launcher: a byte there means that the ids are mapped.
+pub(crate) fn run(spec: &SandboxSpec, fds: LaunchFds, life: OwnedFd) -> ! {
     let _ = rustix::thread::set_name(c"sandbox-init");
     // Dropping would close descriptors that close_all_but has already closed, under numbers that live again.
     let fds = std::mem::ManuallyDrop::new(fds);
-    let go = std::mem::ManuallyDrop::new(go);
-    let outcome = prepare(spec, &fds, &go).and_then(|()| start_program(spec, &fds));
+    let life = std::mem::ManuallyDrop::new(life);
+    let outcome = prepare(spec, &fds, &life).and_then(|()| match &fds.program {
+        ProgramFds::Source(_) => start_program(spec, &fds).map(Main::Child),
+        ProgramFds::Fork { zygote, checkout } => {
+            ask_zygote(spec, &fds, zygote, checkout, &life).map(|()| Main::Worker)
+        }
+    });
     match outcome {
-        Ok(main) => reap(main, &fds.events),
+        Ok(Main::Child(main)) => reap(main, &fds.events),
+        Ok(Main::Worker) => await_worker(&life, &fds.events),
         Err(failure) => {
             // If the server is gone too, nobody is left to tell.
             let _ = send(&fds.events, &SandboxMessage::Failed(failure), &[]);
@@ -46,13 +53,13 @@ pub(crate) fn run(spec: &SandboxSpec, fds: LaunchFds, go: OwnedFd) -> ! {
 }
 
 /// Everything that needs privilege, in order.
-fn prepare(spec: &SandboxSpec, fds: &LaunchFds, go: &OwnedFd) -> Result<(), SetupFailure> {
+fn prepare(spec: &SandboxSpec, fds: &LaunchFds, life: &OwnedFd) -> Result<(), SetupFailure> {
     if layers::is_on(Layer::ClosedDescriptors) {
         let mut keep: Vec<BorrowedFd<'_>> = fds.all();
-        keep.push(go.as_fd());
+        keep.push(life.as_fd());
         descriptors::close_all_but(&keep).during(SetupStep::PlaceDescriptors, "inherited descriptors")?;
     }
-    await_mapping(go).during(SetupStep::MapIdentity, "user namespace")?;
+    await_mapping(life).during(SetupStep::MapIdentity, "user namespace")?;
     // From here on files that are made belong to the sandbox's own id. No id 0 is mapped, so capabilities stay.
     if layers::is_on(Layer::UserNamespace) {
         privileges::become_id(INNER_ID).during(SetupStep::SetIdentity, INNER_ID)?;
@@ -75,7 +82,10 @@ fn prepare(spec: &SandboxSpec, fds: &LaunchFds, go: &OwnedFd) -> Result<(), Setu
         let options = if layers::is_on(Layer::RestrictedProc) { options } else { &[] };
         mount_proc(Path::new("/proc"), options).during(SetupStep::MountProc, "/proc")?;
     }
-    write_program(spec, &fds.program).during(SetupStep::WriteProgram, spec.program_path.display())?;
+    // A forked worker brings its own.
+    if let ProgramFds::Source(source) = &fds.program {
+        write_program(spec, source).during(SetupStep::WriteProgram, spec.program_path.display())?;
+    }
     chdir("/work").during(SetupStep::WriteProgram, "/work")?;
     privileges::become_unreadable(layers::is_on(Layer::UnreadableInit))
         .during(SetupStep::DropPrivileges, "dumpable")?;
@@ -86,9 +96,9 @@ fn prepare(spec: &SandboxSpec, fds: &LaunchFds, go: &OwnedFd) -> Result<(), Setu
 }
 
 /// Waits until the launcher has mapped the ids. End of file without a byte means that it failed, and said so.
-fn await_mapping(go: &OwnedFd) -> Result<(), Errno> {
+fn await_mapping(life: &OwnedFd) -> Result<(), Errno> {
     let mut byte = [0_u8];
-    match rustix::io::retry_on_intr(|| rustix::io::read(go, &mut byte))? {
+    match rustix::io::retry_on_intr(|| rustix::io::read(life, &mut byte))? {
         1 => Ok(()),
         _ => Err(Errno::CANCELED),
     }
@@ -191,6 +201,56 @@ fn start_program(spec: &SandboxSpec, fds: &LaunchFds) -> Result<Pid, SetupFailur
             Ok(main)
         }
     }
+}
+
+/// Whose child the main process is.
+enum Main {
+    /// Init's own.
+    Child(Pid),
+    /// The launcher's, forked by a zygote.
+    Worker,
+}
+
+/// Has the zygote fork a worker into this sandbox.
+fn ask_zygote(
+    spec: &SandboxSpec,
+    fds: &LaunchFds,
+    zygote: &OwnedFd,
+    checkout: &OwnedFd,
+    life: &OwnedFd,
+) -> Result<(), SetupFailure> {
+    let step = SetupStep::CreateNamespaces;
+    let mut namespaces = Vec::new();
+    for name in ["user", "mnt", "net", "ipc", "uts", "cgroup", "pid"] {
+        let path = format!("/proc/self/ns/{name}");
+        namespaces.push(open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).during(step, name)?);
+    }
+    let request = fork_request(spec);
+    let mut sent: Vec<BorrowedFd<'_>> = namespaces.iter().map(AsFd::as_fd).collect();
+    sent.push(life.as_fd());
+    let single = [&fds.events, &fds.stdin, &fds.stdout, &fds.stderr, &fds.report, checkout];
+    sent.extend(single.into_iter().chain(&fds.cgroups).map(AsFd::as_fd));
+    send_raw(zygote, &request, &sent).during(SetupStep::Channel, "zygote")?;
+    // Dropping would close numbers that are closed already.
+    std::mem::forget(namespaces);
+    descriptors::close_all_but(&[fds.events.as_fd(), life.as_fd()])
+        .during(SetupStep::PlaceDescriptors, "descriptors of the program")?;
+    signals::ignore_ended_children();
+    Ok(())
+}
+
+/// Waits until the launcher tells how the worker ended, passes it on, and ends: the kernel kills whatever still runs.
+fn await_worker(life: &OwnedFd, events: &OwnedFd) -> ! {
+    if let Ok(Some((end, _))) = receive::<WorkerEnd>(life) {
+        let message = SandboxMessage::MainEnded {
+            status: end.status,
+            user_time: end.user_time,
+            system_time: end.system_time,
+            scratch: scratch_usage(),
+        };
+        let _ = send(events, &message, &[]);
+    }
+    clone::exit_now(0)
 }
 
 /// Reaps until the main process has ended, tells how, and ends: the kernel kills whatever still runs.

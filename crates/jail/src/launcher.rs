@@ -4,31 +4,36 @@
 //! it was launched: the server holds each sandbox's pidfd and kills by it. When the launcher dies, the kernel kills
 //! every sandbox.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::{
+    collections::HashMap,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+};
 
 use rustix::{
-    event::{PollFd, PollFlags, poll},
+    event::epoll::{self, Event, EventData, EventFlags},
     fs::{Mode, OFlags, openat},
     io::Errno,
-    process::{
-        DumpableBehavior, Pid, Signal, WaitOptions, set_dumpable_behavior, set_parent_process_death_signal, wait,
-    },
+    net::{AddressFamily, SocketFlags, SocketType, socketpair},
+    process::{DumpableBehavior, Pid, Signal, set_dumpable_behavior, set_parent_process_death_signal},
 };
 
 use crate::{
-    engine::LaunchFds,
+    engine::{LaunchFds, ProgramFds},
     failure::{During, SetupFailure, SetupStep},
     init,
     layers::{self, Layer},
     privileges,
-    protocol::{EngineRequest, EngineStart, LaunchRequest, SandboxMessage, receive, send},
+    protocol::{
+        EngineRequest, EngineStart, LaunchRequest, SandboxMessage, WorkerEnd, receive, receive_raw, send, send_raw,
+    },
     readiness::poll_now,
     root::{self, Sources},
-    spec::{EngineReport, EngineSpec, INNER_ID},
+    spec::{EngineReport, EngineSpec, INNER_ID, ZygoteSpec},
     sys::{
         clone::{self, Cloned},
         landlock,
     },
+    wire, zygote,
 };
 
 /// Namespaces of one sandbox. The cgroup namespace comes later, when init is in its cgroup.
@@ -102,63 +107,245 @@ fn start(spec: &EngineSpec, go: &OwnedFd, sources: Option<Sources>) -> Result<(E
     Ok((EngineReport { proc_failure, landlock_abi: landlock::abi() }, proc_files))
 }
 
+/// What the launcher knows of a sandbox while its init lives.
+struct Sandbox {
+    init: OwnedFd,
+    /// The launcher's end of the socket to init, on which the zygote tells which process it forked; nothing once all who
+    /// could say anything there are gone.
+    life: Option<OwnedFd>,
+    /// The forked worker, in the launcher's numbers, and its pidfd, which wakes the launcher.
+    worker: Option<(Pid, OwnedFd)>,
+}
+
+/// What an event of the launcher's is about, with the number of a sandbox.
+#[derive(Clone, Copy)]
+enum Source {
+    Control,
+    Init(u64),
+    Life(u64),
+    Worker,
+}
+
+impl Source {
+    const fn token(self) -> EventData {
+        EventData::new_u64(match self {
+            Self::Control => 0,
+            Self::Worker => 1,
+            Self::Init(number) => number << 2 | 2,
+            Self::Life(number) => number << 2 | 3,
+        })
+    }
+
+    const fn from_token(token: u64) -> Self {
+        match (token, token & 3) {
+            (0, _) => Self::Control,
+            (_, 2) => Self::Init(token >> 2),
+            (_, 3) => Self::Life(token >> 2),
+            _ => Self::Worker,
+        }
+    }
+}
+
+/// The launcher's state: one owner, one loop.
+struct Launcher<'a> {
+    control: &'a OwnedFd,
+    proc_files: &'a ProcFiles,
+    events: OwnedFd,
+    sandboxes: HashMap<u64, Sandbox>,
+    next: u64,
+    /// Workers that ended before their zygote could tell whose they are.
+    strangers: HashMap<Pid, WorkerEnd>,
+    has_zygote: bool,
+}
+
 /// Launches what it is asked to until the server is gone.
 fn serve(control: &OwnedFd, proc_files: &ProcFiles) {
-    let mut inits: Vec<OwnedFd> = Vec::new();
-    loop {
-        let mut polled: Vec<PollFd<'_>> = inits.iter().map(|pidfd| PollFd::new(pidfd, PollFlags::IN)).collect();
-        polled.push(PollFd::new(control, PollFlags::IN));
-        match poll(&mut polled, None) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(_) => return,
+    let Ok(events) = epoll::create(epoll::CreateFlags::CLOEXEC) else { return };
+    if epoll::add(&events, control, Source::Control.token(), EventFlags::IN).is_err() {
+        return;
+    }
+    let mut launcher = Launcher {
+        control,
+        proc_files,
+        events,
+        sandboxes: HashMap::new(),
+        next: 1,
+        strangers: HashMap::new(),
+        has_zygote: false,
+    };
+    while launcher.step() {}
+}
+
+impl Launcher<'_> {
+    /// Waits and acts once; false at the end.
+    fn step(&mut self) -> bool {
+        let mut occurred = [Event { flags: EventFlags::empty(), data: EventData::new_u64(0) }; 64];
+        let count = match epoll::wait(&self.events, &mut occurred, None) {
+            Ok(count) => count,
+            Err(Errno::INTR) => 0,
+            Err(_) => return false,
+        };
+        self.reap();
+        for event in occurred.iter().take(count) {
+            match Source::from_token(event.data.u64()) {
+                Source::Control => {
+                    if !self.obey() {
+                        return false;
+                    }
+                }
+                Source::Life(number) => self.hear(number),
+                Source::Init(number) => self.forget(number),
+                // Reaped above.
+                Source::Worker => {}
+            }
         }
-        let ended: Vec<bool> = polled.iter().map(|entry| !entry.revents().is_empty()).collect();
-        let asked = ended.last().copied().unwrap_or(false);
-        let mut ended = ended.into_iter();
-        inits.retain(|_| !ended.next().unwrap_or(false));
-        // Every child that ended, orphans of the engine's namespace included.
-        while let Ok(Some(_)) = wait(WaitOptions::NOHANG) {}
-        if asked {
-            match receive::<EngineRequest>(control) {
-                Ok(Some((EngineRequest::Launch(request), fds))) => inits.extend(launch(&request, fds, proc_files)),
-                Ok(Some((EngineRequest::End, _)) | None) | Err(_) => return,
+        true
+    }
+
+    /// Takes every child that ended: inits, workers, zygotes, and orphans of the engine's namespace.
+    fn reap(&mut self) {
+        while let Some(end) = clone::take_ended() {
+            let told = WorkerEnd { status: end.status, user_time: end.user_time, system_time: end.system_time };
+            let owner = self.sandboxes.values().find(|sandbox| sandbox.worker.as_ref().is_some_and(|(pid, _)| *pid == end.pid));
+            match owner {
+                Some(sandbox) => sandbox.tell(&told),
+                // Only worth keeping while a zygote may still say whose it was.
+                None if self.sandboxes.values().any(Sandbox::awaits_worker) => {
+                    self.strangers.insert(end.pid, told);
+                }
+                None => self.strangers.clear(),
+            }
+        }
+    }
+
+    /// Does what the server asks; false when that is to end, or when it is gone.
+    fn obey(&mut self) -> bool {
+        match receive::<EngineRequest>(self.control) {
+            Ok(Some((EngineRequest::Launch(request), fds))) => self.launch(&request, fds),
+            Ok(Some((EngineRequest::StartZygote(spec), fds))) => self.start_zygote(&spec, fds),
+            Ok(Some((EngineRequest::End, _)) | None) | Err(_) => return false,
+        }
+        true
+    }
+
+    /// Hears from a zygote which process is the worker of a sandbox.
+    fn hear(&mut self, number: u64) {
+        let Some(sandbox) = self.sandboxes.get_mut(&number) else { return };
+        let Some(life) = &sandbox.life else { return };
+        let mut bytes = [0_u8; 4];
+        match receive_raw(life, &mut bytes) {
+            Ok((4, fds)) => {
+                let pid = Pid::from_raw(i32::from_le_bytes(bytes));
+                let (Some(pid), Some(pidfd)) = (pid, fds.into_iter().next()) else { return };
+                // Without it the end of the worker is noticed at the next event only, the server's kill at the latest.
+                let _ = epoll::add(&self.events, &pidfd, Source::Worker.token(), EventFlags::IN);
+                sandbox.worker = Some((pid, pidfd));
+                if let Some(end) = self.strangers.remove(&pid) {
+                    sandbox.tell(&end);
+                }
+            }
+            Ok((0, _)) => {
+                let _ = epoll::delete(&self.events, life);
+                sandbox.life = None;
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+
+    /// The init of a sandbox has ended, and with it everything in it.
+    fn forget(&mut self, number: u64) {
+        // What the zygote said before is read before.
+        self.hear(number);
+        if let Some(sandbox) = self.sandboxes.remove(&number) {
+            let _ = epoll::delete(&self.events, &sandbox.init);
+            if let Some((_, pidfd)) = &sandbox.worker {
+                let _ = epoll::delete(&self.events, pidfd);
+            }
+            if let Some(life) = &sandbox.life {
+                let _ = epoll::delete(&self.events, life);
+            }
+        }
+    }
+
+    /// Makes one sandbox's init. What goes wrong is told on the sandbox's own socket.
+    fn launch(&mut self, request: &LaunchRequest, fds: Vec<OwnedFd>) {
+        let Some(fds) = LaunchFds::from_message(fds, request) else { return };
+        let tell = |failure| {
+            let _ = send(&fds.events, &SandboxMessage::Failed(failure), &[]);
+        };
+        let pair = || socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
+        let (life, inits) = match pair() {
+            Ok(pair) => pair,
+            Err(errno) => return tell(SetupFailure::new(SetupStep::Channel, "socket", errno)),
+        };
+        let pidfd = match clone::clone_process(sandbox_namespaces()) {
+            Ok(Cloned::Child) => init::run(&request.spec, fds, inits),
+            Ok(Cloned::Parent(pid, pidfd)) => {
+                let mapped = map_identity(pid, &pidfd, request.spec.uid_slot, self.proc_files)
+                    .during(SetupStep::MapIdentity, "user namespace of the sandbox")
+                    .and_then(|()| {
+                        send(&fds.events, &SandboxMessage::Created, &[pidfd.as_fd()])
+                            .during(SetupStep::Channel, "events")
+                    });
+                match mapped {
+                    Ok(()) => {
+                        let _ = rustix::io::write(&life, &[1]);
+                    }
+                    Err(failure) => tell(failure),
+                }
+                pidfd
+            }
+            Err(errno) => {
+                return tell(SetupFailure::new(
+                    SetupStep::CreateNamespaces,
+                    "user, pid, mount, net, ipc, uts",
+                    errno,
+                ));
+            }
+        };
+        let number = self.next;
+        self.next += 1;
+        let watched = epoll::add(&self.events, &pidfd, Source::Init(number).token(), EventFlags::IN)
+            .and_then(|()| epoll::add(&self.events, &life, Source::Life(number).token(), EventFlags::IN));
+        if let Err(errno) = watched {
+            tell(SetupFailure::new(SetupStep::Channel, "epoll", errno));
+        }
+        self.sandboxes.insert(number, Sandbox { init: pidfd, life: Some(life), worker: None });
+    }
+
+    /// Makes the process of a zygote. What becomes of it is told on its own socket.
+    fn start_zygote(&mut self, spec: &ZygoteSpec, fds: Vec<OwnedFd>) {
+        let Some(socket) = fds.into_iter().next() else { return };
+        if !self.has_zygote {
+            // Far from the numbers that its workers have in their boxes: OpenSSL and tempfile notice a fork by that. If
+            // it cannot be done, a zygote that got such a number says so and ends.
+            let _ = write_proc(&self.proc_files.folder, "sys/kernel/ns_last_pid", "1000");
+            self.has_zygote = true;
+        }
+        let namespaces = libc::CLONE_NEWNS | libc::CLONE_NEWNET | libc::CLONE_NEWIPC;
+        match clone::clone_process(namespaces) {
+            Ok(Cloned::Child) => zygote::run(spec, socket),
+            Ok(Cloned::Parent(_, pidfd)) => {
+                let _ = send_raw(&socket, &[wire::MADE], &[pidfd.as_fd()]);
+            }
+            Err(errno) => {
+                let failure = SetupFailure::new(SetupStep::CreateNamespaces, "zygote", errno).to_string();
+                let _ = send_raw(&socket, &[&[wire::BROKEN], failure.as_bytes()].concat(), &[]);
             }
         }
     }
 }
 
-/// Makes one sandbox's init. What goes wrong is told on the sandbox's own socket.
-fn launch(request: &LaunchRequest, fds: Vec<OwnedFd>, proc_files: &ProcFiles) -> Option<OwnedFd> {
-    let fds = LaunchFds::from_message(fds, request)?;
-    let tell = |failure| {
-        let _ = send(&fds.events, &SandboxMessage::Failed(failure), &[]);
-    };
-    let (go_reader, go_writer) = match rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC) {
-        Ok(pipe) => pipe,
-        Err(errno) => {
-            tell(SetupFailure::new(SetupStep::Channel, "pipe", errno));
-            return None;
-        }
-    };
-    match clone::clone_process(sandbox_namespaces()) {
-        Ok(Cloned::Child) => init::run(&request.spec, fds, go_reader),
-        Ok(Cloned::Parent(pid, pidfd)) => {
-            let mapped = map_identity(pid, &pidfd, request.spec.uid_slot, proc_files)
-                .during(SetupStep::MapIdentity, "user namespace of the sandbox")
-                .and_then(|()| {
-                    send(&fds.events, &SandboxMessage::Created, &[pidfd.as_fd()]).during(SetupStep::Channel, "events")
-                });
-            match mapped {
-                Ok(()) => {
-                    let _ = rustix::io::write(&go_writer, &[1]);
-                }
-                Err(failure) => tell(failure),
-            }
-            Some(pidfd)
-        }
-        Err(errno) => {
-            tell(SetupFailure::new(SetupStep::CreateNamespaces, "user, pid, mount, net, ipc, uts", errno));
-            None
+impl Sandbox {
+    const fn awaits_worker(&self) -> bool {
+        self.life.is_some() && self.worker.is_none()
+    }
+
+    /// Tells init how the worker ended.
+    fn tell(&self, end: &WorkerEnd) {
+        if let Some(life) = &self.life {
+            // An init that is gone needs no telling.
+            let _ = send(life, end, &[]);
         }
     }
 }
@@ -203,7 +390,11 @@ impl LaunchFds {
         let mut fds = fds.into_iter();
         Some(Self {
             events: fds.next()?,
-            program: fds.next()?,
+            program: if request.forked {
+                ProgramFds::Fork { zygote: fds.next()?, checkout: fds.next()? }
+            } else {
+                ProgramFds::Source(fds.next()?)
+            },
             stdin: fds.next()?,
             stdout: fds.next()?,
             stderr: fds.next()?,
@@ -215,7 +406,11 @@ impl LaunchFds {
 
     /// All of them, in the order of the message.
     pub(crate) fn all(&self) -> Vec<BorrowedFd<'_>> {
-        let single = [&self.events, &self.program, &self.stdin, &self.stdout, &self.stderr, &self.report];
-        single.into_iter().chain(&self.cgroups).chain(&self.scratch).map(AsFd::as_fd).collect()
+        let program = match &self.program {
+            ProgramFds::Source(source) => vec![source],
+            ProgramFds::Fork { zygote, checkout } => vec![zygote, checkout],
+        };
+        let single = [&self.stdin, &self.stdout, &self.stderr, &self.report];
+        [&self.events].into_iter().chain(program).chain(single).chain(&self.cgroups).chain(&self.scratch).map(AsFd::as_fd).collect()
     }
 }

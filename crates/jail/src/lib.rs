@@ -23,8 +23,12 @@ mod root;
 pub mod seccomp;
 pub mod spec;
 mod sys;
+#[path = "sys/worker/wire.rs"]
+#[allow(dead_code, reason = "the native code uses the rest")]
+mod wire;
+pub mod zygote;
 
-pub use engine::{Engine, EngineError, Keeper, LaunchFds, SandboxHandle};
+pub use engine::{Engine, EngineError, Keeper, LaunchFds, ProgramFds, SandboxHandle};
 pub use failure::{SetupFailure, SetupStep};
 pub use keeper::enter_if_requested;
 pub use readiness::poll_now;

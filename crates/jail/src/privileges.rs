@@ -4,7 +4,7 @@ use rustix::{
     io::Errno,
     process::{DumpableBehavior, Gid, Uid, set_dumpable_behavior},
     thread::{
-        CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set, clear_ambient_capability_set,
+        CapabilitiesSecureBits, CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set, clear_ambient_capability_set,
         configure_capability_in_ambient_set, no_new_privs, remove_capability_from_bounding_set, set_capabilities,
         set_keep_capabilities, set_no_new_privs, set_thread_res_gid, set_thread_res_uid,
     },
@@ -39,6 +39,26 @@ pub(crate) fn drop_all() -> Result<(), Errno> {
     clear_ambient_capability_set()?;
     let none = CapabilitySet::empty();
     set_capabilities(None, CapabilitySets { effective: none, permitted: none, inheritable: none })?;
+    set_no_new_privs(true)
+}
+
+/// Drops every capability but the one to join namespaces, which the program that this process executes keeps, and the
+/// right to gain another.
+pub(crate) fn keep_only_sys_admin() -> Result<(), Errno> {
+    let kept = CapabilitySet::SYS_ADMIN;
+    for number in CAPABILITY_NUMBERS {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        match remove_capability_from_bounding_set(capability) {
+            Ok(()) | Err(Errno::INVAL) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    // The engine's root gets everything at an execution otherwise.
+    rustix::thread::set_capabilities_secure_bits(
+        CapabilitiesSecureBits::NO_ROOT | CapabilitiesSecureBits::NO_ROOT_LOCKED,
+    )?;
+    set_capabilities(None, CapabilitySets { effective: kept, permitted: kept, inheritable: kept })?;
+    configure_capability_in_ambient_set(kept, true)?;
     set_no_new_privs(true)
 }
 

@@ -98,7 +98,8 @@ fn lock(spec: &SandboxSpec, events: &OwnedFd) -> Result<(), SetupFailure> {
     }
 }
 
-fn set_limit(limit: ProcessLimit, value: u64) -> Result<(), Errno> {
+/// Sets a limit of this process, soft and hard.
+pub(crate) fn set_limit(limit: ProcessLimit, value: u64) -> Result<(), Errno> {
     let resource = match limit {
         ProcessLimit::CoreSize => Resource::Core,
         ProcessLimit::FileSize => Resource::Fsize,

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::{
     failure::SetupFailure,
-    spec::{EngineReport, SandboxSpec},
+    spec::{EngineReport, SandboxSpec, ZygoteSpec},
 };
 
 /// Largest frame. A sandbox's arguments and environment are the largest part, and bounded well below.
@@ -45,6 +45,8 @@ pub enum EngineStart {
 pub enum EngineRequest {
     /// Make a sandbox.
     Launch(LaunchRequest),
+    /// Start the first zygote of a tree. Beside it come its end of the socket on which it is asked.
+    StartZygote(ZygoteSpec),
     /// End, and every sandbox with it. The server lives on: without this, the end of its socket means its death.
     End,
 }
@@ -56,6 +58,16 @@ pub struct LaunchRequest {
     pub spec: SandboxSpec,
     /// How many of the descriptors are cgroup files to join; see [`crate::engine::LaunchFds`] for their order.
     pub cgroups: usize,
+    /// Whether a zygote forks the program's process, rather than init.
+    pub forked: bool,
+}
+
+/// How a forked worker ended, from the launcher, which is its parent, to init.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WorkerEnd {
+    pub(crate) status: i32,
+    pub(crate) user_time: Duration,
+    pub(crate) system_time: Duration,
 }
 
 /// On the `events` socket of one sandbox.
@@ -82,6 +94,8 @@ pub enum SandboxMessage {
     },
     /// From any of them: the sandbox could not be set up.
     Failed(SetupFailure),
+    /// From a forked worker: it is locked in and waits for a program.
+    Parked,
 }
 
 /// How full the writable folders are.
@@ -98,6 +112,11 @@ pub struct ScratchUsage {
 /// Sends one message with descriptors.
 pub(crate) fn send<T: Serialize>(socket: impl AsFd, message: &T, fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
     let frame = postcard::to_stdvec(message).map_err(|_| Errno::INVAL)?;
+    send_raw(socket, &frame, fds)
+}
+
+/// Sends the bytes of one message with descriptors.
+pub(crate) fn send_raw(socket: impl AsFd, frame: &[u8], fds: &[BorrowedFd<'_>]) -> Result<(), Errno> {
     if frame.len() > MAX_FRAME {
         return Err(Errno::MSGSIZE);
     }
@@ -107,7 +126,7 @@ pub(crate) fn send<T: Serialize>(socket: impl AsFd, message: &T, fds: &[Borrowed
         return Err(Errno::MSGSIZE);
     }
     loop {
-        match sendmsg(&socket, &[IoSlice::new(&frame)], &mut ancillary, SendFlags::NOSIGNAL) {
+        match sendmsg(&socket, &[IoSlice::new(frame)], &mut ancillary, SendFlags::NOSIGNAL) {
             Ok(_) => return Ok(()),
             Err(Errno::INTR) => {}
             Err(errno) => return Err(errno),
@@ -118,13 +137,24 @@ pub(crate) fn send<T: Serialize>(socket: impl AsFd, message: &T, fds: &[Borrowed
 /// Receives one message with its descriptors; `None` when the other side is gone.
 pub(crate) fn receive<T: DeserializeOwned>(socket: impl AsFd) -> Result<Option<(T, Vec<OwnedFd>)>, Errno> {
     let mut frame = vec![0_u8; MAX_FRAME];
+    let (length, fds) = receive_raw(socket, &mut frame)?;
+    if length == 0 {
+        return Ok(None);
+    }
+    let content = frame.get(..length).ok_or(Errno::BADMSG)?;
+    let message = postcard::from_bytes(content).map_err(|_| Errno::BADMSG)?;
+    Ok(Some((message, fds)))
+}
+
+/// Receives the bytes of one message and its descriptors; none of either when the other side is gone.
+pub(crate) fn receive_raw(socket: impl AsFd, frame: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let message = loop {
-        match recvmsg(&socket, &mut [IoSliceMut::new(&mut frame)], &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+        match recvmsg(&socket, &mut [IoSliceMut::new(frame)], &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
             Ok(message) => break message,
             Err(Errno::INTR) => {}
-            Err(Errno::CONNRESET) => return Ok(None),
+            Err(Errno::CONNRESET) => return Ok((0, Vec::new())),
             Err(errno) => return Err(errno),
         }
     };
@@ -136,13 +166,8 @@ pub(crate) fn receive<T: DeserializeOwned>(socket: impl AsFd) -> Result<Option<(
         })
         .flatten()
         .collect();
-    if message.bytes == 0 {
-        return Ok(None);
-    }
     if message.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
         return Err(Errno::MSGSIZE);
     }
-    let content = frame.get(..message.bytes).ok_or(Errno::BADMSG)?;
-    let message = postcard::from_bytes(content).map_err(|_| Errno::BADMSG)?;
-    Ok(Some((message, fds)))
+    Ok((message.bytes, fds))
 }

@@ -167,6 +167,25 @@ pub enum ProcessLimit {
     Processes,
 }
 
+impl ProcessLimit {
+    /// Its number, as `setrlimit` takes it.
+    pub fn number(self) -> u32 {
+        // A signed or an unsigned constant, by the C library.
+        #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss, reason = "small and positive in either")]
+        let number = match self {
+            Self::CoreSize => libc::RLIMIT_CORE,
+            Self::FileSize => libc::RLIMIT_FSIZE,
+            Self::OpenFiles => libc::RLIMIT_NOFILE,
+            Self::CpuSeconds => libc::RLIMIT_CPU,
+            Self::LockedMemory => libc::RLIMIT_MEMLOCK,
+            Self::MessageQueues => libc::RLIMIT_MSGQUEUE,
+            Self::PendingSignals => libc::RLIMIT_SIGPENDING,
+            Self::Processes => libc::RLIMIT_NPROC,
+        } as u32;
+        number
+    }
+}
+
 /// One sandbox.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SandboxSpec {
@@ -190,6 +209,19 @@ pub struct SandboxSpec {
     pub proc: bool,
     /// Whether to restrict file access with Landlock.
     pub landlock: bool,
+    /// Whether a forked worker does, before it parks, what programs do first.
+    pub rehearse: bool,
+}
+
+/// The first zygote of a tree: an interpreter that becomes one by what its arguments and variables say.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ZygoteSpec {
+    /// Executable and arguments; the executable is an absolute path in the root.
+    pub argv: Vec<String>,
+    /// Environment variables, complete.
+    pub env: Vec<(String, String)>,
+    /// Symbolic links in its own writable folders: where, and to what.
+    pub scratch_links: Vec<(PathBuf, PathBuf)>,
 }
 
 /// The uid and gid that a program sees itself as.

@@ -15,13 +15,26 @@ def _install():
         if stream is not None:
             stream.reconfigure(line_buffering=True)
     site.addsitedir("/opt/python/packages")
+    # A zygote is the engine's child and not the first one: no program comes before its workers.
+    if "SANDBOX_ZYGOTE" in os.environ and os.getppid() == 1 and os.getpid() != 2:
+        import _sandbox_zygote
+
+        _sandbox_zygote.install()
+        return
+    prepare_program()
+
+
+def prepare_program(forked=False):
+    """What depends on the program, and on the process that runs it."""
     # What CPython does by itself from 3.13 on: pools are as large as the CPU share, not as the host.
     cpus = os.environ.get("PYTHON_CPU_COUNT", "")
-    if sys.version_info < (3, 13) and cpus.isdecimal():
+    if (sys.version_info < (3, 13) or forked) and cpus.isdecimal():
         os.cpu_count = lambda: int(cpus)
-    # Only the main process of the sandbox has the report pipe, as descriptor 3. It is the first child of pid 1.
+        if hasattr(os, "process_cpu_count"):
+            os.process_cpu_count = os.cpu_count
+    # Only the main process of the sandbox has the report pipe, as descriptor 3. It is the first one after pid 1.
     main = os.getpid()
-    if os.getppid() != 1 or main != 2:
+    if main != 2:
         return
     try:
         os.set_inheritable(3, False)

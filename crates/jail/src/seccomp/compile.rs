@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::rules::{Action, Condition, RULES, Rule};
+use super::rules::{Action, Condition, RULES, Rule, ZYGOTE_RULES};
 
 /// One instruction: `struct sock_filter`.
 #[repr(C)]
@@ -26,6 +26,7 @@ const RETURN: u16 = 0x06;
 const KILL_PROCESS: u32 = 0x8000_0000;
 const USER_NOTIFICATION: u32 = 0x7FC0_0000;
 const ERRNO: u32 = 0x0005_0000;
+const TRACE: u32 = 0x7FF0_0000;
 const ALLOW: u32 = 0x7FFF_0000;
 
 // Offsets in struct seccomp_data.
@@ -77,14 +78,38 @@ impl Architecture {
     }
 }
 
-/// Compiles the table.
+/// A filter, as far as it is not the same for all.
+#[derive(Clone, Copy)]
+struct Purpose {
+    /// Rules that come before those of the table.
+    first: &'static [Rule],
+    /// What the kernel does with a call that is refused.
+    refused: u32,
+}
+
+/// For programs: the listener hears of refused calls.
+const PROGRAM: Purpose = Purpose { first: &[], refused: USER_NOTIFICATION };
+/// For zygotes. Their filter stays in force in their workers, under the worker's own, and of two answers the kernel takes
+/// the stricter one: without a tracer this one fails the call, and is less strict than the listener's.
+const ZYGOTE: Purpose = Purpose { first: ZYGOTE_RULES, refused: TRACE };
+
+/// Compiles the table for programs.
 pub fn compile(architecture: Architecture) -> Vec<Instruction> {
+    compile_for(architecture, PROGRAM)
+}
+
+/// Compiles the table for zygotes, which may make a few calls more.
+pub fn compile_for_zygote(architecture: Architecture) -> Vec<Instruction> {
+    compile_for(architecture, ZYGOTE)
+}
+
+fn compile_for(architecture: Architecture, purpose: Purpose) -> Vec<Instruction> {
     let mut filter =
         vec![load(ARCHITECTURE), jump(JUMP_IF_EQUAL, architecture.audit(), 1, 0), ret(KILL_PROCESS), load(NUMBER)];
     if architecture == Architecture::X86_64 {
         filter.extend([jump(JUMP_IF_AT_LEAST, X32, 0, 1), ret(KILL_PROCESS)]);
     }
-    for (last, body) in segments(architecture) {
+    for (last, body) in segments(architecture, purpose) {
         // Bodies are a handful of instructions, except for the conditional ones, which a test keeps below 255.
         let length = u8::try_from(body.len()).unwrap_or(u8::MAX);
         filter.push(jump(JUMP_IF_GREATER, last, length, 0));
@@ -96,11 +121,11 @@ pub fn compile(architecture: Architecture) -> Vec<Instruction> {
 
 /// Ranges of numbers in ascending order, each with its last number and what to do. They leave no gap: the numbers in
 /// between that no call has belong to a range of their own.
-fn segments(architecture: Architecture) -> Vec<(u32, Vec<Instruction>)> {
+fn segments(architecture: Architecture, purpose: Purpose) -> Vec<(u32, Vec<Instruction>)> {
     let calls = architecture.calls();
     // Built once: a search of the whole table for each call takes longer than everything else about a filter.
     let mut rules: BTreeMap<&str, Vec<&Rule>> = BTreeMap::new();
-    for rule in RULES {
+    for rule in purpose.first.iter().chain(RULES) {
         for call in rule.calls {
             rules.entry(call).or_default().push(rule);
         }
@@ -111,7 +136,7 @@ fn segments(architecture: Architecture) -> Vec<(u32, Vec<Instruction>)> {
     let mut segments: Vec<(u32, Vec<Instruction>)> = Vec::new();
     for number in 0..=highest {
         let body = match calls.get(&number) {
-            Some(name) => decide(rules.get(name).map_or(&[], Vec::as_slice)),
+            Some(name) => decide(rules.get(name).map_or(&[], Vec::as_slice), purpose),
             None => vec![ret(ERRNO | libc::ENOSYS.cast_unsigned())],
         };
         match segments.last_mut() {
@@ -123,21 +148,21 @@ fn segments(architecture: Architecture) -> Vec<(u32, Vec<Instruction>)> {
 }
 
 /// What to do with a call that `rules` name, its number being known.
-fn decide(rules: &[&Rule]) -> Vec<Instruction> {
+fn decide(rules: &[&Rule], purpose: Purpose) -> Vec<Instruction> {
     let mut body = Vec::new();
     for rule in rules {
-        body.extend(check(rule));
+        body.extend(check(rule, purpose));
         if rule.when.is_empty() {
             return body;
         }
     }
-    body.push(ret(verdict(Action::Refuse)));
+    body.push(ret(purpose.verdict(Action::Refuse)));
     body
 }
 
 /// One rule: its conditions, then its action; a condition that fails jumps behind it.
-fn check(rule: &Rule) -> Vec<Instruction> {
-    let mut code = vec![ret(verdict(rule.action))];
+fn check(rule: &Rule, purpose: Purpose) -> Vec<Instruction> {
+    let mut code = vec![ret(purpose.verdict(rule.action))];
     // From the last condition to the first, so that the distance to the end is known.
     for condition in rule.when.iter().rev() {
         let mut test = test(*condition, code.len());
@@ -183,11 +208,21 @@ fn compare(argument: u8, mask: u64, values: &[u64], rest: usize) -> Vec<Instruct
     code
 }
 
-const fn verdict(action: Action) -> u32 {
-    match action {
-        Action::Allow => ALLOW,
-        Action::Quiet(errno) => ERRNO | errno.cast_unsigned(),
-        Action::Refuse => USER_NOTIFICATION,
+impl Purpose {
+    const fn verdict(self, action: Action) -> u32 {
+        match action {
+            Action::Allow => ALLOW,
+            Action::Quiet(errno) => ERRNO | errno.cast_unsigned(),
+            Action::Refuse => self.refused,
+        }
+    }
+}
+
+impl Instruction {
+    /// As the kernel reads it.
+    pub fn to_bytes(self) -> [u8; 8] {
+        let ([a, b], [c, d, e, f]) = (self.code.to_ne_bytes(), self.operand.to_ne_bytes());
+        [a, b, self.jump_true, self.jump_false, c, d, e, f]
     }
 }
 
@@ -281,7 +316,7 @@ mod tests {
                 for call in rule.calls.iter().filter(|call| known.values().any(|name| name == *call)) {
                     let conditional = RULES.iter().any(|rule| !rule.when.is_empty() && rule.calls.contains(call));
                     if !conditional {
-                        assert_eq!(ask(architecture, call, [0; 6]), verdict(rule.action), "{call}");
+                        assert_eq!(ask(architecture, call, [0; 6]), PROGRAM.verdict(rule.action), "{call}");
                     }
                 }
             }
@@ -445,7 +480,9 @@ mod tests {
     fn the_filter_is_small_enough_for_the_kernel_and_its_jumps_for_a_byte() {
         for architecture in BOTH {
             assert!(compile(architecture).len() < 4096);
-            assert!(segments(architecture).iter().all(|(_, body)| body.len() < 255));
+            for purpose in [PROGRAM, ZYGOTE] {
+                assert!(segments(architecture, purpose).iter().all(|(_, body)| body.len() < 255));
+            }
         }
     }
 

@@ -26,6 +26,16 @@ pub(crate) fn install() -> Result<OwnedFd, Errno> {
     notify::install_filter(&program, true)?.ok_or(Errno::BADF)
 }
 
+/// Installs the filter of a zygote in this process for good.
+pub(crate) fn install_for_zygote() -> Result<(), Errno> {
+    notify::install_filter(&compile::compile_for_zygote(Architecture::NATIVE), false).map(drop)
+}
+
+/// The filter of a program as the kernel takes it, 8 bytes an instruction.
+pub(crate) fn program_bytes() -> Vec<u8> {
+    compile(Architecture::NATIVE).iter().flat_map(|instruction| instruction.to_bytes()).collect()
+}
+
 /// Takes the next refused call from the listener, answers it with EPERM, and returns its name.
 ///
 /// Call it when the listener polls readable.

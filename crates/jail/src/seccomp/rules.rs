@@ -99,6 +99,26 @@ const PERMISSIONS: u64 = 0o7777;
 /// Regular file (also as 0), FIFO, socket: not devices.
 const NODE_TYPES: &[u64] = &[0, 0o100_000, 0o010_000, 0o140_000];
 
+/// What a zygote may do beside a program: put its forks into their boxes and lock them in. It cannot mount, unshare,
+/// trace, load or listen any more than a program can.
+pub const ZYGOTE_RULES: &[Rule] = &[
+    allow("forking a worker into the pid namespace of its box", &["setns", "clone3"]),
+    allow(
+        "a worker gives up ids and privileges, and checks that they are gone",
+        &["setresuid", "setresgid", "capset", "prctl", "sethostname"],
+    ),
+    allow(
+        "a worker restricts itself",
+        &["seccomp", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"],
+    ),
+    when(
+        "the worker's probe of its own filter must not be answered by this one",
+        &["vhangup"],
+        &[],
+        Action::Refuse,
+    ),
+];
+
 /// The table.
 pub const RULES: &[Rule] = &[
     allow(

@@ -81,14 +81,26 @@ pub(crate) struct ChildEnd {
 
 /// Waits for any child to end.
 pub(crate) fn wait_any() -> Result<ChildEnd, Errno> {
+    wait_with(0)?.ok_or(Errno::CHILD)
+}
+
+/// Takes a child that has ended, if there is one.
+pub(crate) fn take_ended() -> Option<ChildEnd> {
+    wait_with(libc::WNOHANG).ok().flatten()
+}
+
+fn wait_with(options: libc::c_int) -> Result<Option<ChildEnd>, Errno> {
     let mut status = 0;
     let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
     // SAFETY: both pointers are valid for writes for the length of the call.
-    let raw = unsafe { libc::wait4(-1, &raw mut status, 0, usage.as_mut_ptr()) };
+    let raw = unsafe { libc::wait4(-1, &raw mut status, options, usage.as_mut_ptr()) };
+    if raw == 0 {
+        return Ok(None);
+    }
     let pid = if raw > 0 { Pid::from_raw(raw) } else { None }.ok_or_else(last_errno)?;
     // SAFETY: an all-zero rusage is a valid one, and the kernel has filled it in.
     let usage = unsafe { usage.assume_init() };
-    Ok(ChildEnd { pid, status, user_time: duration(usage.ru_utime), system_time: duration(usage.ru_stime) })
+    Ok(Some(ChildEnd { pid, status, user_time: duration(usage.ru_utime), system_time: duration(usage.ru_stime) }))
 }
 
 /// Ends this process without running destructors or exit handlers, which belong to the program it was cloned from.

@@ -1,6 +1,12 @@
 //! Signal dispositions, which an execution of another program inherits where a signal is ignored.
 #![expect(unsafe_code, reason = "sigaction is not in rustix")]
 
+/// Lets the kernel reap children that nobody waits for.
+pub(crate) fn ignore_ended_children() {
+    // SAFETY: to ignore is no code of ours.
+    unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+}
+
 /// Gives every signal its default action again, and blocks none.
 pub(crate) fn restore_defaults() {
     let mut none = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();

@@ -1,0 +1,258 @@
+//! The few functions of the interpreter that the native code needs, all of its stable ABI, and what it offers to it.
+
+use core::{
+    ffi::{CStr, c_char, c_int, c_long, c_void},
+    ptr::{null, null_mut},
+};
+
+/// An object of the interpreter.
+#[repr(C)]
+pub struct Object {
+    _opaque: [u8; 0],
+}
+
+type Function = unsafe extern "C" fn(*mut Object, *mut Object) -> *mut Object;
+
+#[repr(C)]
+struct Method {
+    name: *const c_char,
+    function: Option<Function>,
+    flags: c_int,
+    doc: *const c_char,
+}
+
+/// `PyModuleDef` of an interpreter with a GIL: reference count and type come first.
+#[repr(C)]
+struct ModuleDefinition {
+    references: isize,
+    kind: *mut c_void,
+    init: *mut c_void,
+    index: isize,
+    copy: *mut Object,
+    name: *const c_char,
+    doc: *const c_char,
+    size: isize,
+    methods: *const Method,
+    slots: *mut c_void,
+    traverse: *mut c_void,
+    clear: *mut c_void,
+    free: *mut c_void,
+}
+
+unsafe extern "C" {
+    fn PyModuleDef_Init(definition: *mut ModuleDefinition) -> *mut Object;
+    fn PyErr_SetString(kind: *mut Object, message: *const c_char);
+    fn PyErr_ExceptionMatches(kind: *mut Object) -> c_int;
+    fn PyErr_NormalizeException(kind: *mut *mut Object, value: *mut *mut Object, trace: *mut *mut Object);
+    fn PyErr_Fetch(kind: *mut *mut Object, value: *mut *mut Object, trace: *mut *mut Object);
+    fn PyErr_Print();
+    fn PyEval_EvalCode(code: *mut Object, globals: *mut Object, locals: *mut Object) -> *mut Object;
+    fn Py_CompileString(source: *const c_char, file: *const c_char, start: c_int) -> *mut Object;
+    fn PyImport_AddModule(name: *const c_char) -> *mut Object;
+    fn PyModule_GetDict(module: *mut Object) -> *mut Object;
+    fn PyImport_ImportModule(name: *const c_char) -> *mut Object;
+    fn PyObject_GetAttrString(object: *mut Object, name: *const c_char) -> *mut Object;
+    fn PyObject_CallFunctionObjArgs(function: *mut Object, ...) -> *mut Object;
+    fn PyLong_FromLong(value: c_long) -> *mut Object;
+    fn PyLong_AsLong(object: *mut Object) -> c_long;
+    fn PyBytes_FromStringAndSize(bytes: *const c_char, length: isize) -> *mut Object;
+    fn PyBytes_AsStringAndSize(object: *mut Object, bytes: *mut *mut c_char, length: *mut isize) -> c_int;
+    fn PyOS_BeforeFork();
+    fn PyOS_AfterFork_Parent();
+    fn PyOS_AfterFork_Child();
+    static PyExc_ImportError: *mut Object;
+    static PyExc_KeyboardInterrupt: *mut Object;
+    static PyExc_SystemExit: *mut Object;
+    static mut _Py_NoneStruct: Object;
+}
+
+/// Runs what the interpreter must do before a fork.
+pub fn before_fork() {
+    // SAFETY: the one thread of this process holds the GIL: everything here runs inside a call of the interpreter.
+    unsafe { PyOS_BeforeFork() }
+}
+
+/// The same after it, in the process that forked.
+pub fn after_fork_in_parent() {
+    // SAFETY: as in `before_fork`, which was called before.
+    unsafe { PyOS_AfterFork_Parent() }
+}
+
+/// The same in the process that was forked.
+pub fn after_fork_in_child() {
+    // SAFETY: as in `before_fork`, which was called before.
+    unsafe { PyOS_AfterFork_Child() }
+}
+
+/// The module of Python functions that belongs to this one, once it is known.
+static mut GUEST: *mut Object = null_mut();
+
+/// Finds the guest, which programs do not see among their modules later.
+pub fn find_guest() -> bool {
+    // SAFETY: the name ends with a NUL.
+    let module = unsafe { PyImport_ImportModule(c"_sandbox_zygote".as_ptr()) };
+    // SAFETY: one thread, under the GIL.
+    unsafe { GUEST = module };
+    some_or_print(module).is_some()
+}
+
+/// Calls the guest's function `name`; an exception is printed, and nothing returned.
+pub fn call(name: &CStr, arguments: &[*mut Object]) -> Option<*mut Object> {
+    // SAFETY: one thread, under the GIL; the object is never released.
+    let guest = unsafe { GUEST };
+    if guest.is_null() {
+        return None;
+    }
+    // SAFETY: `guest` is a live object, the name ends with a NUL.
+    let function = some_or_print(unsafe { PyObject_GetAttrString(guest, name.as_ptr()) })?;
+    let at = |index: usize| arguments.get(index).copied().unwrap_or(null_mut());
+    // SAFETY: all arguments are live objects; a null pointer ends them.
+    some_or_print(unsafe { PyObject_CallFunctionObjArgs(function, at(0), at(1), null_mut::<Object>()) })
+}
+
+fn some_or_print(object: *mut Object) -> Option<*mut Object> {
+    if object.is_null() {
+        // SAFETY: a null pointer means that an exception is set.
+        unsafe { PyErr_Print() };
+        return None;
+    }
+    Some(object)
+}
+
+pub fn number(value: i32) -> *mut Object {
+    // SAFETY: no preconditions. None of the few numbers that are asked for fails.
+    unsafe { PyLong_FromLong(c_long::from(value)) }
+}
+
+pub fn as_number(object: *mut Object) -> i32 {
+    // SAFETY: the object is live.
+    unsafe { PyLong_AsLong(object) as i32 }
+}
+
+pub fn bytes(content: &[u8]) -> *mut Object {
+    // SAFETY: the pointer is valid for the length.
+    unsafe { PyBytes_FromStringAndSize(content.as_ptr().cast(), content.len() as isize) }
+}
+
+/// The content of a bytes object, as long as that lives; nothing of any other.
+pub fn as_bytes<'a>(object: *mut Object) -> &'a [u8] {
+    let (mut start, mut length) = (null_mut(), 0);
+    // SAFETY: the object is live, and both pointers are valid for writes.
+    if unsafe { PyBytes_AsStringAndSize(object, &raw mut start, &raw mut length) } != 0 {
+        return &[];
+    }
+    // SAFETY: the interpreter has just said where the object's bytes are; the objects that this is asked of are kept.
+    unsafe { core::slice::from_raw_parts(start.cast::<u8>(), length as usize) }
+}
+
+pub fn none() -> *mut Object {
+    &raw mut _Py_NoneStruct
+}
+
+/// How a program ended.
+pub enum End {
+    /// It reached its end.
+    Returned,
+    /// By this `SystemExit`.
+    Exited(*mut Object),
+    /// By an exception, which was printed.
+    Raised,
+    /// By Ctrl-C, likewise.
+    Interrupted,
+}
+
+/// Compiles `source`, which ends with a NUL, and executes it as `__main__`, with no frame of Python above it: tracebacks
+/// and `sys._getframe` are those of a fresh interpreter.
+pub fn run_main(source: &[u8]) -> End {
+    const FILE_INPUT: c_int = 257;
+    // SAFETY: both texts end with a NUL.
+    let code = unsafe { Py_CompileString(source.as_ptr().cast(), c"/work/main.py".as_ptr(), FILE_INPUT) };
+    if !code.is_null() {
+        // SAFETY: the interpreter has had a `__main__` since it started.
+        let main = unsafe { PyImport_AddModule(c"__main__".as_ptr()) };
+        // SAFETY: that is a module, if it is anything.
+        let globals = if main.is_null() { main } else { unsafe { PyModule_GetDict(main) } };
+        if !globals.is_null() {
+            // SAFETY: both are live objects.
+            let result = unsafe { PyEval_EvalCode(code, globals, globals) };
+            if !result.is_null() {
+                return End::Returned;
+            }
+        }
+    }
+    // SAFETY: an exception of the interpreter's own; another one is set.
+    if unsafe { PyErr_ExceptionMatches(PyExc_SystemExit) } != 0 {
+        let [mut kind, mut value, mut trace] = [null_mut(); 3];
+        // SAFETY: the three pointers are valid for writes.
+        unsafe { PyErr_Fetch(&raw mut kind, &raw mut value, &raw mut trace) };
+        // SAFETY: the three are what was fetched.
+        unsafe { PyErr_NormalizeException(&raw mut kind, &raw mut value, &raw mut trace) };
+        return End::Exited(value);
+    }
+    // SAFETY: as above.
+    let interrupted = unsafe { PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) } != 0;
+    // SAFETY: an exception is set. It is not the one that ends the process, unless the program's own hook raises that.
+    unsafe { PyErr_Print() };
+    if interrupted { End::Interrupted } else { End::Raised }
+}
+
+/// The path hook that the interpreter asks of the program's path when all else is ready: from then on this process is
+/// a zygote. Of any other path it says that it is not responsible.
+unsafe extern "C" fn serve(_module: *mut Object, path: *mut Object) -> *mut Object {
+    if find_guest() && call(c"is_program", &[path]).is_some_and(|answer| as_number(answer) == 1) {
+        crate::serve();
+    }
+    // SAFETY: an exception of the interpreter's own and a text that ends with a NUL.
+    unsafe { PyErr_SetString(PyExc_ImportError, c"not the program".as_ptr()) };
+    null_mut()
+}
+
+/// Asks the kernel for huge pages behind the memory from `start` of `length`, given as 16 bytes.
+unsafe extern "C" fn collapse(_module: *mut Object, range: *mut Object) -> *mut Object {
+    let range = as_bytes(range);
+    let word = |at: usize| {
+        range.get(at..).and_then(|rest| rest.first_chunk::<8>()).map_or(0, |word| usize::from_le_bytes(*word))
+    };
+    const MADV_HUGEPAGE: usize = 14;
+    const MADV_COLLAPSE: usize = 25;
+    let (start, length) = (word(0), word(8));
+    let done = crate::kernel::advise(start, length, MADV_HUGEPAGE)
+        .and_then(|()| crate::kernel::advise(start, length, MADV_COLLAPSE));
+    number(i32::from(done.is_ok()))
+}
+
+const METH_O: c_int = 8;
+
+struct Shared<T>(T);
+
+// SAFETY: the interpreter changes the definition under its GIL only, and this code never after it has handed it over.
+unsafe impl<T> Sync for Shared<T> {}
+
+static METHODS: Shared<[Method; 3]> = Shared([
+    Method { name: c"serve".as_ptr(), function: Some(serve), flags: METH_O, doc: null() },
+    Method { name: c"collapse".as_ptr(), function: Some(collapse), flags: METH_O, doc: null() },
+    Method { name: null(), function: None, flags: 0, doc: null() },
+]);
+
+static mut DEFINITION: ModuleDefinition = ModuleDefinition {
+    references: 1,
+    kind: null_mut(),
+    init: null_mut(),
+    index: 0,
+    copy: null_mut(),
+    name: c"_sandbox_native".as_ptr(),
+    doc: null(),
+    size: 0,
+    methods: METHODS.0.as_ptr(),
+    slots: null_mut(),
+    traverse: null_mut(),
+    clear: null_mut(),
+    free: null_mut(),
+};
+
+/// What the interpreter calls when it loads the module.
+#[unsafe(no_mangle)]
+pub extern "C" fn PyInit__sandbox_native() -> *mut Object {
+    // SAFETY: the definition is the interpreter's from here on; this is called once.
+    unsafe { PyModuleDef_Init(&raw mut DEFINITION) }
+}

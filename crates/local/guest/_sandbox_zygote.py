@@ -1,0 +1,308 @@
+"""The Python half of a zygote and of its workers; `_sandbox_native` is the other one, and calls what is here.
+
+A zygote imports, and runs no program. A worker is a fork of it that is locked into its box before it gets here.
+"""
+
+import atexit
+import gc
+import importlib
+import importlib.machinery
+import json
+import os
+import random
+import resource
+import signal
+import sys
+import threading
+import weakref
+
+PROGRAM = "/work/main.py"
+# Characters of a reason why a zygote cannot be.
+MAX_REASON = 200
+HUGE_PAGE = 2 << 20
+
+# What programs do first, by the module that they do it with. A zygote has done it before it is forked, so that what is
+# made at the first use is there; a worker does it once more when there is time, so that its own copies of the pages
+# that it changes are there, too.
+REHEARSALS = {
+    "": """
+import io, traceback
+out = io.StringIO()
+exec(compile("def f(x):\\n    return [str(i) for i in range(x)]\\nclass C:\\n    y = f(3)\\n", "<rehearsal>", "exec"), {})
+print("{} {:.2f} {!r}".format(1, 2.0, {"a": [1, 2]}), sorted({"b": 1, "a": 2}), file=out)
+try:
+    {}["a"]
+except KeyError:
+    traceback.format_exc()
+""",
+    "numpy": """
+import numpy as np
+a = np.arange(12.0).reshape(3, 4)
+str(a @ a.T + a.mean() + np.random.rand(3, 3).sum()), np.linalg.norm(a), np.sort(a), repr(np.array([1, 2]))
+""",
+    "pandas": """
+import io
+import pandas as pd
+frame = pd.DataFrame({"a": range(10), "b": [x / 2 for x in range(10)], "c": list("ababababab")})
+str(frame.describe()), str(frame), frame.groupby("c")["a"].sum(), frame[frame.a > 3].sort_values("b"), frame.to_csv()
+pd.read_csv(io.StringIO("x,y\\n1,2\\n"))
+""",
+    "matplotlib.pyplot": """
+import io
+import matplotlib.pyplot as plt
+figure, axes = plt.subplots()
+axes.plot([1, 2], [3, 4], label="a")
+axes.set_title("Title")
+axes.legend()
+figure.savefig(io.BytesIO(), format="png")
+plt.close("all")
+""",
+    "scipy.stats": """
+from scipy import linalg, optimize, stats
+stats.norm.cdf(0.5), stats.ttest_ind([1, 2, 3, 4], [2, 3, 4, 6])
+optimize.minimize(lambda x: (x * x).sum(), [1.0, 2.0])
+linalg.solve([[1.0, 2.0], [3.0, 4.0]], [1.0, 2.0])
+""",
+    "sklearn.linear_model": """
+from sklearn.linear_model import LinearRegression, LogisticRegression
+x = [[0.0], [1.0], [2.0], [3.0]]
+LinearRegression().fit(x, [0, 1, 2, 3]).predict(x)
+LogisticRegression().fit(x, [0, 0, 1, 1]).predict(x)
+""",
+    "bs4": """
+from bs4 import BeautifulSoup
+BeautifulSoup("<p class='a'>text <b>bold</b></p>", "html.parser").find("b").get_text()
+""",
+}
+
+# The names of all modules that a worker was forked with.
+inherited = frozenset()
+# Functions that set the number of threads of a library of linear algebra, with those libraries.
+pools = []
+
+
+def install():
+    """Makes this interpreter a zygote when it comes to open its program; called by `site`."""
+    file = __file__.replace("_sandbox_zygote.py", "_sandbox_native.so")
+    loader = importlib.machinery.ExtensionFileLoader("_sandbox_native", file)
+    native = importlib.util.module_from_spec(importlib.machinery.ModuleSpec("_sandbox_native", loader, origin=file))
+    loader.exec_module(native)
+    globals()["native"] = native
+    # A hook that C code calls: what it runs has no frame of Python above it.
+    sys.path_hooks.insert(0, native.serve)
+
+
+def is_program(path):
+    if path != PROGRAM:
+        return 0
+    sys.path_hooks.remove(native.serve)
+    # Programs do not find them.
+    del sys.modules["_sandbox_zygote"]
+    return 1
+
+
+def grow(modules):
+    """Imports what `modules` names, and makes the heap ready to be forked. Returns why that cannot be."""
+    global inherited
+    try:
+        if "_sandbox_imports" in sys.modules:
+            # Under the program's own name, so that the policy is complete before the first program's first import.
+            exec(compile("import sys", PROGRAM, "exec"), {"__name__": "__main__"})
+        for name in modules.decode().split():
+            _import(name)
+        rehearse()
+        _find_pools()
+    except BaseException as error:
+        return f"{type(error).__name__}: {error}".encode()[:MAX_REASON]
+    inherited = frozenset(sys.modules)
+    importlib.invalidate_caches()
+    gc.collect()
+    gc.freeze()
+    _collapse()
+    return b""
+
+
+def _import(name):
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # The environment has it not, and so no program asks for it.
+        if error.name != name.partition(".")[0]:
+            raise
+
+
+def rehearse():
+    """Does what programs do first."""
+    for module, text in REHEARSALS.items():
+        if not module or module in sys.modules:
+            exec(compile(text, "<rehearsal>", "exec"), {"__name__": "<rehearsal>"})
+
+
+def _find_pools():
+    """Finds the thread pools that a worker sizes by its CPU limit. In a zygote they have one thread, which is none."""
+    pools.clear()
+    with open("/proc/self/maps") as maps:
+        files = {line.split(None, 5)[5].rstrip("\n") for line in maps if ".so" in line}
+    setters = {
+        "openblas": ("openblas_set_num_threads", "openblas_set_num_threads64_", "scipy_openblas_set_num_threads",
+                     "scipy_openblas_set_num_threads64_"),
+        "libgomp": ("omp_set_num_threads",),
+        "libomp": ("omp_set_num_threads",),
+    }
+    for file in sorted(files):
+        for library, names in setters.items():
+            if library in os.path.basename(file):
+                import ctypes
+
+                loaded = ctypes.CDLL(file)
+                pools.extend(getattr(loaded, name) for name in names if hasattr(loaded, name))
+
+
+def _collapse():
+    """Puts the heap on huge pages: a fork then copies one entry where it would copy 512."""
+    with open("/proc/self/maps") as maps:
+        for line in maps:
+            place, mode, _, _, inode, *name = line.split(None, 5)
+            if mode != "rw-p" or inode != "0" or name and name[0].strip() not in ("", "[heap]"):
+                continue
+            start, end = (int(number, 16) for number in place.split("-"))
+            start = -(-start // HUGE_PAGE) * HUGE_PAGE
+            end = end // HUGE_PAGE * HUGE_PAGE
+            if start < end:
+                native.collapse(start.to_bytes(8, sys.byteorder) + (end - start).to_bytes(8, sys.byteorder))
+
+
+def prepare(descriptor):
+    """Makes this process what a fresh interpreter is before it runs its program. Returns the source."""
+    size = os.fstat(descriptor).st_size
+    content = bytearray()
+    while len(content) < size and (part := os.pread(descriptor, size - len(content), len(content))):
+        content += part
+    os.close(descriptor)
+    length = int.from_bytes(content[:4], "little")
+    order = json.loads(content[4 : 4 + length])
+    source = bytes(memoryview(content)[4 + length :])
+    file = os.open(PROGRAM, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    rest = memoryview(source)
+    while rest:
+        rest = rest[os.write(file, rest) :]
+    os.close(file)
+    for number, value in order["limits"]:
+        _, inherited_limit = resource.getrlimit(number)
+        if inherited_limit != resource.RLIM_INFINITY:
+            value = min(value, inherited_limit)
+        resource.setrlimit(number, (value, value))
+    os.environ.clear()
+    os.environ.update(order["env"])
+    sys.argv[:] = [PROGRAM, *order["args"]]
+    sys.orig_argv[1:] = sys.argv
+    sys.path.insert(0, os.path.dirname(PROGRAM))
+    _seed()
+    if (cpus := order["cpus"]) > 1:
+        for set_threads in pools:
+            set_threads(cpus)
+    main = sys.modules["__main__"]
+    main.__file__, main.__cached__ = PROGRAM, None
+    main.__loader__ = importlib.machinery.SourceFileLoader("__main__", PROGRAM)
+    import _sandbox_runtime
+
+    _sandbox_runtime.prepare_program(forked=True)
+    # The C code wants an end.
+    return source + b"\0"
+
+
+def _seed():
+    """What is random differs from that of every other worker. CPython's own hooks have seen to `random` already."""
+    random.seed()
+    if "numpy.random" in sys.modules:
+        sys.modules["numpy.random"].seed()
+    if ssl := sys.modules.get("ssl"):
+        ssl.RAND_add(os.urandom(32), 32.0)
+    if uuid := sys.modules.get("uuid"):
+        uuid._last_timestamp = None
+
+
+def finish(status, exit):
+    """Ends as `Py_FinalizeEx` does, as far as a program can notice, without taking apart what was inherited. Returns the
+    exit code."""
+    code = 1 if status else 0
+    if exit is not None:
+        code = _exit_code(exit)
+    _quietly(threading._shutdown)
+    _quietly(atexit._run_exitfuncs)
+    if not _flush():
+        code = 120
+    _unload()
+    if not _flush():
+        code = 120
+    if status == 2:
+        # Whoever waits for this process is told that it was Ctrl-C.
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+        return 128 + signal.SIGINT
+    return code
+
+
+def _exit_code(exit):
+    code = getattr(exit, "code", exit)
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF if -(1 << 63) <= code < 1 << 63 else 0xFF
+    _quietly(lambda: print(code, file=sys.stderr))
+    return 1
+
+
+def _quietly(function):
+    try:
+        function()
+    except BaseException:
+        kind, value, trace = sys.exc_info()
+        try:
+            sys.unraisablehook(_Unraisable(kind, value, trace, function))
+        except BaseException:
+            pass
+
+
+class _Unraisable:
+    def __init__(self, kind, value, trace, function):
+        self.exc_type, self.exc_value, self.exc_traceback = kind, value, trace
+        self.err_msg, self.object = None, function
+
+
+def _flush():
+    good = True
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None and not stream.closed:
+                stream.flush()
+        except BaseException:
+            good = stream is not sys.stdout and good
+    return good
+
+
+def _unload():
+    """Lets go of the program's modules, so that `__del__` runs as at the end of an interpreter."""
+    for name in ("last_exc", "last_type", "last_value", "last_traceback"):
+        if hasattr(sys, name):
+            setattr(sys, name, None)
+    own = [_forget(name) for name in list(sys.modules) if name == "__main__" or name not in inherited]
+    _quietly(gc.collect)
+    for reference in reversed(own):
+        _clear(reference)
+    _quietly(gc.collect)
+
+
+def _forget(name):
+    """Takes a module out of the list of all; a weak reference to it."""
+    module = sys.modules[name]
+    sys.modules[name] = None
+    return weakref.ref(module) if isinstance(module, type(sys)) else lambda: None
+
+
+def _clear(reference):
+    module = reference()
+    if module is not None:
+        for name in list(module.__dict__):
+            if name != "__builtins__":
+                module.__dict__[name] = None
