@@ -19,7 +19,9 @@ pub use aevatar_sandbox_python::{
     PythonExecutionMonitor, PythonSandboxService, ServiceOptions, TerminalProgress, ValidatorOptions,
 };
 
-/// A service that runs programs on this host, with environments and disk images in the user's cache.
+/// A service that runs programs on this host, with environments and disk images in the user's cache. Programs start in
+/// interpreters forked from warm ones, which are made after the first program came; [`PythonSandboxService::warm_up`]
+/// makes them before.
 ///
 /// # Errors
 /// There is no place for a cache: neither `AEVATAR_SANDBOX_CACHE` nor `XDG_CACHE_HOME` nor `HOME` is set.
@@ -27,9 +29,13 @@ pub fn local_service(tier: IsolationTier) -> Result<PythonSandboxService, Sandbo
     Ok(local_service_in(cache_folder()?, tier, ServiceOptions::default()))
 }
 
-/// The same with everything chosen.
+/// The same with everything chosen. With [`ZygoteMode::Off`] every program starts cold, and nothing is kept warm.
 pub fn local_service_in(cache: PathBuf, tier: IsolationTier, options: ServiceOptions) -> PythonSandboxService {
-    let backend = LocalBackend::new(&LocalBackendOptions { tier, state_folder: cache.clone(), zygotes: None });
+    let zygotes = match options.zygote {
+        ZygoteMode::On => Some(ZygoteOptions::default()),
+        ZygoteMode::Off => None,
+    };
+    let backend = LocalBackend::new(&LocalBackendOptions { tier, state_folder: cache.clone(), zygotes });
     PythonSandboxService::new(Arc::new(backend), PythonEnvironmentManager::new(cache), options)
 }
 

@@ -137,7 +137,8 @@ pub trait SandboxBackend: Send + Sync {
     async fn probe(&self) -> Result<IsolationReport, SandboxError>;
 
     /// Makes what would otherwise be made after the first program of `environment` came: warm interpreters. Returns when
-    /// they are there, or have failed; what failed is tried again by itself, and reported where it is noticed.
+    /// they are there, or have failed; what failed is tried again by itself, and reported where it is noticed. A caller
+    /// that stops waiting drops this future in the middle.
     async fn warm_up(&self, _environment: &PythonEnvironment, _import_policy: Option<Arc<ImportPolicy>>) {}
 
     /// The warm interpreters as they are now.

@@ -1,9 +1,14 @@
 //! How a program comes by its interpreter.
 
-use serde::{Deserialize, Serialize};
+use std::fmt;
+
+use serde::{
+    Deserialize, Deserializer, Serialize,
+    de::{Error, Unexpected, Visitor},
+};
 
 /// Whether interpreters may be forked from a warm one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum ZygoteMode {
@@ -14,13 +19,44 @@ pub enum ZygoteMode {
     Off,
 }
 
+/// From one of two words and nothing else. What can be derived also takes `{"on": null}`, and to `serde_json` a number
+/// in its place is no JSON.
+impl<'de> Deserialize<'de> for ZygoteMode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_str(ZygoteWord)
+    }
+}
+
+struct ZygoteWord;
+
+impl Visitor<'_> for ZygoteWord {
+    type Value = ZygoteMode;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("`on` or `off`")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<ZygoteMode, E> {
+        /// Characters of a wrong word that are shown.
+        const SHOWN: usize = 64;
+        match text {
+            "on" => Ok(ZygoteMode::On),
+            "off" => Ok(ZygoteMode::Off),
+            _ => {
+                let shown: String = text.chars().take(SHOWN).collect();
+                Err(E::invalid_value(Unexpected::Str(&shown), &self))
+            }
+        }
+    }
+}
+
 /// What a caller may choose of the isolation of one execution.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct IsolationOptions {
-    /// Whether the interpreter may be forked from a zygote; the service's own setting when left out. A service that
-    /// has them off cannot be asked to have them on.
+    /// Whether the interpreter may be forked from a zygote; the service's own setting when left out. `on` where the
+    /// service has them off is no error: the program starts cold, which isolates more, and the result says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zygote: Option<ZygoteMode>,
 }
@@ -105,4 +141,42 @@ pub struct WarmReport {
     /// What would be worth a profile: modules of the environment that programs imported and their profile had not,
     /// the most frequent first; at most 100.
     pub unprofiled_imports: Vec<UnprofiledImport>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mode_is_one_of_two_words() {
+        for (json, zygote) in [
+            ("{}", None),
+            (r#"{"zygote": null}"#, None),
+            (r#"{"zygote": "on"}"#, Some(ZygoteMode::On)),
+            (r#"{"zygote": "off"}"#, Some(ZygoteMode::Off)),
+        ] {
+            assert_eq!(serde_json::from_str::<IsolationOptions>(json).unwrap(), IsolationOptions { zygote }, "{json}");
+        }
+        for (json, error) in [
+            (r#""maybe""#, "invalid value: string \"maybe\", expected `on` or `off`"),
+            (r#""On""#, "invalid value: string \"On\", expected `on` or `off`"),
+            ("true", "invalid type: boolean `true`, expected `on` or `off`"),
+            ("1", "invalid type: integer `1`, expected `on` or `off`"),
+            (r#"{"on": null}"#, "invalid type: map, expected `on` or `off`"),
+            (r#"["on"]"#, "invalid type: sequence, expected `on` or `off`"),
+        ] {
+            let said = serde_json::from_str::<ZygoteMode>(json).unwrap_err();
+            assert!(said.is_data() && said.to_string().starts_with(error), "{json}: {said}");
+        }
+        let long = serde_json::from_str::<ZygoteMode>(&format!("\"{}\"", "x".repeat(100_000))).unwrap_err();
+        assert!(long.to_string().len() < 200, "{long}");
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        for mode in [ZygoteMode::On, ZygoteMode::Off] {
+            let text = serde_json::to_string(&mode).unwrap();
+            assert_eq!(serde_json::from_str::<ZygoteMode>(&text).unwrap(), mode, "{text}");
+        }
+    }
 }

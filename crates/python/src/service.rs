@@ -166,10 +166,7 @@ impl PythonSandboxService {
             environment,
             import_policy,
             imports: Vec::new(),
-            zygote: match (self.options.zygote, request.isolation.zygote) {
-                (ZygoteMode::On, None | Some(ZygoteMode::On)) => ZygoteMode::On,
-                _ => ZygoteMode::Off,
-            },
+            zygote: zygote_mode(self.options.zygote, request.isolation.zygote),
         };
         if report.syntax_error.is_some()
             && let Some(error) = self.confirm_syntax_error(&plan, &report, &cancelled).await
@@ -338,6 +335,14 @@ struct Asked {
     instant: Instant,
 }
 
+/// Off where anybody says so: it is what isolates more.
+const fn zygote_mode(service: ZygoteMode, request: Option<ZygoteMode>) -> ZygoteMode {
+    match (service, request) {
+        (ZygoteMode::On, None | Some(ZygoteMode::On)) => ZygoteMode::On,
+        _ => ZygoteMode::Off,
+    }
+}
+
 /// What a report leaves for the result of a program that may run.
 ///
 /// # Errors
@@ -404,4 +409,25 @@ fn broken_off(code: ErrorCode, why: &str) -> SandboxError {
 
 fn environment_unavailable(error: EnvironmentError) -> SandboxError {
     SandboxError::new(ErrorCode::EnvironmentUnavailable, error.to_string()).with_hint(error.hint()).with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use ZygoteMode::{Off, On};
+
+    use super::*;
+
+    #[test]
+    fn a_cold_start_is_what_either_side_can_have() {
+        for (service, request, mode) in [
+            (On, None, On),
+            (On, Some(On), On),
+            (On, Some(Off), Off),
+            (Off, None, Off),
+            (Off, Some(Off), Off),
+            (Off, Some(On), Off),
+        ] {
+            assert_eq!(zygote_mode(service, request), mode, "{service:?} {request:?}");
+        }
+    }
 }

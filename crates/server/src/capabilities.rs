@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use aevatar_sandbox_contract::{InstalledPackage, IsolationReport, LimitMaxima, PythonEnvironment, ResourceLimits};
+use aevatar_sandbox_contract::{
+    InstalledPackage, IsolationReport, LimitMaxima, PythonEnvironment, ResourceLimits, UnprofiledImport, WarmProfile,
+    WarmReport, ZygoteMode,
+};
 use aevatar_sandbox_python::PythonSandboxService;
 use axum::{
     Json,
@@ -34,6 +37,29 @@ pub(crate) struct Capabilities {
     fonts: Fonts,
     /// What stands between a program and the host, as it was tried just now.
     isolation: IsolationReport,
+    warm: Warm,
+}
+
+/// Warm interpreters, as they are now, of all programs of this server.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Warm {
+    /// Whether this server has them. Where it is `off`, every program starts cold.
+    zygote: ZygoteMode,
+    /// The profiles, smallest first.
+    profiles: Vec<WarmProfile>,
+    /// Programs that were started cold.
+    served_cold: u64,
+    /// What would be worth a profile: modules of the environment that programs imported and their profile had not,
+    /// the most frequent first; at most 100.
+    unprofiled_imports: Vec<UnprofiledImport>,
+}
+
+impl Warm {
+    fn new(zygote: ZygoteMode, report: WarmReport) -> Self {
+        let WarmReport { profiles, served_cold, unprofiled_imports } = report;
+        Self { zygote, profiles, served_cold, unprofiled_imports }
+    }
 }
 
 /// The interpreter.
@@ -140,6 +166,7 @@ impl Capabilities {
             filesystem: Filesystem { writable: ["/work", "/tmp", "/dev/shm"], persistent: false },
             fonts: Fonts { cjk: !environment.font_fallbacks.is_empty(), fallbacks: environment.font_fallbacks.clone() },
             isolation,
+            warm: Warm::new(options.zygote, service.warm_report()),
         };
         capabilities.prompt = capabilities.to_prompt();
         capabilities

@@ -18,6 +18,7 @@ mod request;
 mod serve;
 mod shared;
 mod validate;
+mod warm;
 
 pub use openapi::document;
 pub use options::{ApiKey, ExposureError, ServerOptions};

@@ -36,6 +36,8 @@ pub(crate) struct ExecuteRequest {
     env: Option<Variables>,
     /// Name of the Python environment; the default one when left out.
     environment: Option<String>,
+    /// Of the isolation, what a request may choose.
+    isolation: Option<IsolationOptions>,
 }
 
 /// One program to read without running it.
@@ -123,6 +125,8 @@ const RESOURCES: Shape = Shape {
     ],
 };
 
+const ISOLATION: Shape = Shape { fields: &[("zygote", None)] };
+
 impl ExecuteRequest {
     pub(crate) const SHAPE: Shape = Shape {
         fields: &[
@@ -133,6 +137,7 @@ impl ExecuteRequest {
             ("args", None),
             ("env", None),
             ("environment", None),
+            ("isolation", Some(&ISOLATION)),
         ],
     };
 
@@ -149,7 +154,6 @@ impl ExecuteRequest {
             })
         });
         Ok(SandboxExecutionRequest {
-            isolation: IsolationOptions::default(),
             code: self.code.into_bytes(),
             args: self.args.unwrap_or_default().0,
             stdin: self.stdin.unwrap_or_default().into_bytes(),
@@ -157,6 +161,7 @@ impl ExecuteRequest {
             timeout: timeout.transpose()?,
             resources: self.resources.unwrap_or_default(),
             environment: self.environment,
+            isolation: self.isolation.unwrap_or_default(),
         })
     }
 }
@@ -169,9 +174,11 @@ impl ValidateRequest {
 mod tests {
     use std::collections::BTreeSet;
 
+    use aevatar_sandbox_contract::ZygoteMode;
     use utoipa::PartialSchema;
 
     use super::*;
+    use crate::json;
 
     /// The properties of a schema, as they appear in the document.
     fn properties<T: PartialSchema>() -> BTreeSet<String> {
@@ -188,5 +195,46 @@ mod tests {
         assert_eq!(names(&ExecuteRequest::SHAPE), properties::<ExecuteRequest>());
         assert_eq!(names(&ValidateRequest::SHAPE), properties::<ValidateRequest>());
         assert_eq!(names(&RESOURCES), properties::<SandboxResources>());
+        assert_eq!(names(&ISOLATION), properties::<IsolationOptions>());
+    }
+
+    fn read(isolation: &str) -> Result<IsolationOptions, Problem> {
+        let body = format!(r#"{{"code": "print(1)", "isolation": {isolation}}}"#);
+        let request: ExecuteRequest = json::read(body.as_bytes(), &ExecuteRequest::SHAPE)?;
+        Ok(request.into_request()?.isolation)
+    }
+
+    #[test]
+    fn a_request_may_choose_how_its_interpreter_starts() {
+        for (isolation, zygote) in [
+            ("null", None),
+            ("{}", None),
+            (r#"{"zygote": null}"#, None),
+            (r#"{"zygote": "on"}"#, Some(ZygoteMode::On)),
+            (r#"{"zygote": "off"}"#, Some(ZygoteMode::Off)),
+            (r#"{"Zygote": "off"}"#, Some(ZygoteMode::Off)),
+        ] {
+            assert_eq!(read(isolation).unwrap(), IsolationOptions { zygote }, "{isolation}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_choice_is_named() {
+        for (isolation, field, detail) in [
+            (r#"{"zygote": "maybe"}"#, "isolation.zygote", "string \"maybe\", expected `on` or `off`"),
+            (r#"{"zygote": "OFF"}"#, "isolation.zygote", "string \"OFF\", expected `on` or `off`"),
+            (r#"{"zygote": false}"#, "isolation.zygote", "boolean `false`, expected `on` or `off`"),
+            (r#"{"zygote": {"off": null}}"#, "isolation.zygote", "map, expected `on` or `off`"),
+            (r#"{"zygotes": "off"}"#, "isolation.zygotes", "there is no field `isolation.zygotes`"),
+            (r#"{"tier": "reduced"}"#, "isolation.tier", "there is no field `isolation.tier`"),
+            (r#"{"zygote": "on", "Zygote": "off"}"#, "isolation.zygote", "is given twice"),
+            (r#""off""#, "isolation", "a string, not an object"),
+            (r#"["off"]"#, "isolation", "an array, not an object"),
+        ] {
+            let problem = read(isolation).unwrap_err();
+            assert_eq!(problem.code(), ProblemCode::InvalidRequest, "{isolation}");
+            let said = problem.detail();
+            assert!(said.contains(&format!("`{field}`")) && said.contains(detail), "{isolation}: {said}");
+        }
     }
 }

@@ -17,7 +17,7 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, sync::Semaphore};
 
-use crate::{openapi::router, options::ServerOptions, peer::Peer, shared::Shared};
+use crate::{openapi::router, options::ServerOptions, peer::Peer, shared::Shared, warm};
 
 /// Clients that may be connected at the same time; more wait to be accepted.
 const CONNECTIONS: usize = 512;
@@ -50,9 +50,12 @@ pub async fn serve(
     let on_loopback = listener.local_addr()?.ip().to_canonical().is_loopback();
     let grace = options.shutdown_grace;
     let shared = Arc::new(Shared::new(service.clone(), options, on_loopback, shutdown.stop.clone()));
-    let warm_up = tokio::spawn({
+    let preparing = tokio::spawn({
         let (shared, stop) = (Arc::clone(&shared), shutdown.stop.clone());
-        async move { shared.readiness.get_ready(stop).await }
+        async move {
+            shared.readiness.get_ready(stop.clone()).await;
+            warm::up(&shared.service, stop).await;
+        }
     });
 
     let connections = accept(&listener, &router(Arc::clone(&shared)), &shutdown.stop).await;
@@ -72,8 +75,10 @@ pub async fn serve(
             tokio::time::sleep(FAREWELL).await;
         } => tracing::warn!("some clients did not take their answers"),
     }
+    // What the backend knows, it may forget when it ends.
+    warm::tell_what_would_be_worth_a_profile(&service);
     service.shutdown().await;
-    drop(warm_up.await);
+    drop(preparing.await);
     tracing::info!("stopped");
     Ok(())
 }

@@ -9,7 +9,8 @@ use std::{
 use aevatar_sandbox::{
     ImportRules, IsolationLayer, IsolationReport, IsolationTier, LayerState, LocalBackend, LocalBackendOptions,
     PythonEnvironment, PythonEnvironmentManager, PythonSandboxService, SandboxBackend as _, SandboxError,
-    SandboxExecutionRequest, SandboxExecutionResult, ServiceOptions, TerminalProgress, TerminationReason, cache_folder,
+    SandboxExecutionRequest, SandboxExecutionResult, ServiceOptions, TerminalProgress, TerminationReason, ZygoteMode,
+    cache_folder,
 };
 use anyhow::Context;
 
@@ -22,7 +23,12 @@ pub(crate) fn run(arguments: PythonArgument) -> anyhow::Result<ExitCode> {
     let runtime = tokio::runtime::Runtime::new().context("could not start the runtime")?;
     let cache = cache_folder()?;
     // The self-check makes system calls, which no program that the policy lets run does so directly.
-    let options = ServiceOptions { python: arguments.python, imports: ImportRules::off(), ..ServiceOptions::default() };
+    let options = ServiceOptions {
+        python: arguments.python,
+        imports: ImportRules::off(),
+        zygote: ZygoteMode::Off,
+        ..ServiceOptions::default()
+    };
     let mut page = Page::default();
 
     let backend = LocalBackendOptions { tier: IsolationTier::Reduced, state_folder: cache.clone(), zygotes: None };

@@ -9,9 +9,9 @@ use std::{
 };
 
 use aevatar_sandbox::{
-    ByteQuantity, CancellationToken, CpuQuantity, ExecutionStatus, ExecutionStreams, IsolationOptions,
-    PythonSandboxService, SandboxExecutionRequest, SandboxExecutionResult, SandboxResources, ServiceOptions,
-    TerminalProgress, TerminationReason, configuration::ConfigurationOverride, local_service_in,
+    ByteQuantity, CancellationToken, CpuQuantity, ExecutionStatus, ExecutionStreams, PythonSandboxService,
+    SandboxExecutionRequest, SandboxExecutionResult, SandboxResources, ServiceOptions, TerminalProgress,
+    TerminationReason, ZygoteMode, configuration::ConfigurationOverride, local_service_in,
 };
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -122,8 +122,9 @@ fn run_program(arguments: RunArguments) -> anyhow::Result<ExitCode> {
     let reads_code_from_stdin = arguments.code.is_none() && arguments.file.as_deref() == Some("-");
     let json = arguments.json;
     let configuration = configured::load(arguments.config.clone(), arguments.overrides())?;
-    // Maxima are for strangers' requests; whoever starts this command may give it what they like.
-    let options = ServiceOptions { maxima: None, ..configuration.service_options() };
+    // Maxima are for strangers' requests; whoever starts this command may give it what they like. And a warm interpreter
+    // pays for the programs that come later, of which there are none here.
+    let options = ServiceOptions { maxima: None, zygote: ZygoteMode::Off, ..configuration.service_options() };
     let folder = configured::data_folder(&configuration)?;
     let request = request(arguments)?;
 
@@ -175,7 +176,6 @@ fn request(arguments: RunArguments) -> anyhow::Result<SandboxExecutionRequest> {
         (None, None) => Vec::new(),
     };
     Ok(SandboxExecutionRequest {
-        isolation: IsolationOptions::default(),
         code,
         args,
         timeout: arguments.timeout,

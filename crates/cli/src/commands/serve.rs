@@ -10,12 +10,11 @@ use std::{
 
 use aevatar_sandbox::{
     ErrorCode, LocalBackend, LocalBackendOptions, PythonEnvironmentManager, PythonSandboxService, SandboxError,
-    ZygoteOptions,
     configuration::{Configuration, ConfigurationOverride},
 };
 use aevatar_sandbox_server::{ApiKey, ServerOptions, Shutdown};
 use anyhow::Context;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::{
     net::TcpListener,
@@ -50,8 +49,20 @@ pub(crate) struct ServeArguments {
     #[arg(long)]
     allow_unauthenticated: bool,
 
+    /// Whether programs may start in interpreters forked from warm ones [default: on]
+    #[arg(long, value_enum, value_name = "MODE")]
+    zygote: Option<ZygoteArgument>,
+
     #[command(flatten)]
     python: PythonArgument,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ZygoteArgument {
+    /// Forked from one that has imported what the program needs
+    On,
+    /// Always a fresh one, with an address-space layout and a hash seed of its own
+    Off,
 }
 
 impl ServeArguments {
@@ -67,6 +78,13 @@ impl ServeArguments {
         if self.allow_unauthenticated {
             overrides.push(flag("AllowUnauthenticated", "--allow-unauthenticated", "true".to_owned()));
         }
+        overrides.extend(self.zygote.map(|zygote| {
+            let word = match zygote {
+                ZygoteArgument::On => "On",
+                ZygoteArgument::Off => "Off",
+            };
+            flag("Zygote", "--zygote", word.to_owned())
+        }));
         overrides
     }
 }
@@ -110,7 +128,7 @@ fn service(configuration: &Configuration) -> anyhow::Result<PythonSandboxService
     let backend = LocalBackend::new(&LocalBackendOptions {
         tier: configuration.isolation,
         state_folder: folder.clone(),
-        zygotes: Some(ZygoteOptions::default()),
+        zygotes: configuration.zygote_options(),
     });
     let environments = PythonEnvironmentManager::new(folder);
     Ok(PythonSandboxService::new(Arc::new(backend), environments, configuration.service_options())

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use aevatar_sandbox_local::{BARE, ZygoteOptions};
+
 use super::{
     problem::{ConfigurationProblem, Origin},
     resolve::Resolved,
@@ -53,7 +55,14 @@ pub(super) fn check(resolved: &Resolved, problems: &mut Vec<ConfigurationProblem
         ("MaxRequestBytes", configuration.max_request_bytes.to_string()),
         u64::try_from(code).is_ok_and(|code| code <= configuration.max_request_bytes.bytes()),
     );
+    let zygotes = &configuration.zygotes;
+    ordered(
+        ("ParkedMin", zygotes.parked_min.to_string()),
+        ("ParkedMax", zygotes.parked_max.to_string()),
+        zygotes.parked_min <= zygotes.parked_max,
+    );
     check_modules(resolved, problems);
+    check_profiles(resolved, problems);
 }
 
 /// Which of two settings a message is about: the one that somebody set, for a default is nobody's mistake.
@@ -78,5 +87,20 @@ fn check_modules(resolved: &Resolved, problems: &mut Vec<ConfigurationProblem>) 
         };
         let what = format!("allows `{module}`, which {} blocks: {hint}", resolved.origin(BLOCKED).describe(BLOCKED));
         problems.push(ConfigurationProblem::of_setting(ALLOWED, resolved.origin(ALLOWED), &what));
+    }
+}
+
+fn check_profiles(resolved: &Resolved, problems: &mut Vec<ConfigurationProblem>) {
+    const PROFILES: &str = "ZygoteProfiles";
+    // The rest has settings of its own.
+    let profiles = ZygoteOptions { profiles: resolved.configuration.zygotes.profiles.clone(), ..Default::default() };
+    if resolved.are_right(&[PROFILES])
+        && let Err(why) = profiles.check()
+    {
+        let what = format!(
+            "gives profiles that make no sense: {why}; write a parent before its children, and each name once \
+             (`{BARE}` is there already)"
+        );
+        problems.push(ConfigurationProblem::of_setting(PROFILES, resolved.origin(PROFILES), &what));
     }
 }

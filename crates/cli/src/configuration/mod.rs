@@ -25,6 +25,7 @@ use std::{
 use aevatar_sandbox_contract::{
     ByteQuantity, CpuQuantity, DEFAULT_LIMITS, IsolationTier, LimitMaxima, ResourceLimits, ZygoteMode,
 };
+use aevatar_sandbox_local::ZygoteOptions;
 use aevatar_sandbox_python::{ImportRules, ServiceOptions, ValidatorOptions, default_concurrency};
 
 pub use self::{
@@ -68,6 +69,10 @@ pub struct Configuration {
     pub imports: ImportRules,
     /// How much isolation an execution must have.
     pub isolation: IsolationTier,
+    /// Whether interpreters may be forked from warm ones.
+    pub zygote: ZygoteMode,
+    /// How warm interpreters are kept, where they may be.
+    pub zygotes: ZygoteOptions,
     /// How long a client may take to send a request. Above 0.
     pub body_timeout: Duration,
     /// How long programs may go on running after SIGTERM. May be 0.
@@ -98,6 +103,8 @@ impl Default for Configuration {
             validator: ValidatorOptions::default(),
             imports: ImportRules::default(),
             isolation: IsolationTier::Default,
+            zygote: ZygoteMode::On,
+            zygotes: ZygoteOptions::default(),
             body_timeout: Duration::from_secs(15),
             shutdown_grace: Duration::from_secs(10),
         }
@@ -125,13 +132,21 @@ impl Configuration {
     /// The options of a service that works as configured.
     pub fn service_options(&self) -> ServiceOptions {
         ServiceOptions {
-            zygote: ZygoteMode::On,
+            zygote: self.zygote,
             default_limits: self.default_limits.clone(),
             maxima: Some(self.maxima.clone()),
             max_concurrent_executions: self.max_concurrent_executions,
             validator: self.validator.clone(),
             imports: self.imports.clone(),
             python: self.python.clone(),
+        }
+    }
+
+    /// How the local backend keeps warm interpreters; nothing where it is to keep none.
+    pub fn zygote_options(&self) -> Option<ZygoteOptions> {
+        match self.zygote {
+            ZygoteMode::On => Some(self.zygotes.clone()),
+            ZygoteMode::Off => None,
         }
     }
 }

@@ -2,10 +2,11 @@
 
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use aevatar_sandbox_contract::{ByteQuantity, CpuQuantity, IsolationTier};
+use aevatar_sandbox_contract::{ByteQuantity, CpuQuantity, IsolationTier, ZygoteMode};
+use aevatar_sandbox_local::ZygoteOptions;
 use aevatar_sandbox_python::{DangerousConstructs, validator::DEFAULT_BLOCKED_MODULES};
 
-use super::{ApiKey, Configuration, SECTION};
+use super::{ApiKey, Configuration, SECTION, value};
 
 /// One setting of the section `PythonSandbox`.
 #[derive(Debug)]
@@ -68,6 +69,8 @@ pub(super) enum Entry {
     Host,
     /// Secret keys.
     Key,
+    /// Profiles of warm interpreters: `pandas=numpy:pandas`.
+    Profile,
 }
 
 /// What holds when a setting is left out.
@@ -165,6 +168,10 @@ impl Entry {
             }
             Self::Host => "a host name or address without a port, as in `sandbox.example.com`, or `*` for all",
             Self::Key => "at least 16 visible ASCII characters, without white space",
+            Self::Profile => {
+                "a profile `NAME=PARENT:MODULE,MODULE`, as in `pandas=numpy:pandas`; without `PARENT:`, the parent is \
+                 `bare`"
+            }
         }
     }
 }
@@ -185,8 +192,21 @@ const LEAST_MEMORY: ByteQuantity = bytes(16 << 20);
 const MOST_BYTES: ByteQuantity = bytes(1 << 50);
 /// Likewise, in seconds: a day.
 const MOST_SECONDS: u64 = 86_400;
+/// As many as programs may run at the same time.
+const MOST_PARKED: u64 = 4096;
 /// The kernel's usual limit of pids.
 const MOST_PROCESSES: u64 = 32_768;
+
+/// What [`ZygoteOptions::default`] has, as it is written; a test compares them.
+const DEFAULT_PROFILES: &[&str] = &[
+    "numpy=numpy",
+    "web=requests,bs4",
+    "pandas=numpy:pandas",
+    "matplotlib=pandas:matplotlib,matplotlib.pyplot",
+    "scipy=numpy:scipy,scipy.stats,scipy.optimize,scipy.linalg,scipy.signal",
+    "all=matplotlib:scipy,scipy.stats,scipy.optimize,scipy.linalg,scipy.signal,sklearn,sklearn.linear_model,\
+     sklearn.model_selection,sklearn.ensemble,sklearn.metrics,sklearn.preprocessing,requests,bs4",
+];
 
 const fn setting(key: &'static str, kind: Kind, default: DefaultValue, description: &'static str) -> Setting {
     Setting { key, kind, default, secret: false, empty: None, description }
@@ -404,6 +424,65 @@ pub static SETTINGS: &[Setting] = &[
         ]),
         Text("Default"),
         "Whether every layer of isolation must hold, or only those that the host can give.",
+    ),
+    setting(
+        "Zygote",
+        Kind::Word(&[("On", |to| to.zygote = ZygoteMode::On), ("Off", |to| to.zygote = ZygoteMode::Off)]),
+        Text("On"),
+        "Whether programs may start in interpreters that are forked from warm ones; a request may say no for itself.",
+    ),
+    setting(
+        "ZygoteProfiles",
+        Kind::List {
+            of: Entry::Profile,
+            set: |to, profiles| {
+                to.zygotes.profiles = match profiles.as_slice() {
+                    [] => ZygoteOptions::default().profiles,
+                    profiles => profiles.iter().filter_map(|profile| value::profile(profile)).collect(),
+                }
+            },
+        },
+        List(DEFAULT_PROFILES),
+        "What warm interpreters have imported, smallest first: a program gets the first that has all it imports. Empty \
+         for the default ones.",
+    ),
+    setting(
+        "ParkedMin",
+        Kind::Whole {
+            least: 0,
+            most: MOST_PARKED,
+            set: |to, count| to.zygotes.parked_min = u32::try_from(count).unwrap_or(u32::MAX),
+        },
+        Text("1"),
+        "Interpreters kept forked and jailed for the next programs, for each profile that has been used, at least.",
+    ),
+    setting(
+        "ParkedMax",
+        Kind::Whole {
+            least: 0,
+            most: MOST_PARKED,
+            set: |to, count| to.zygotes.parked_max = u32::try_from(count).unwrap_or(u32::MAX),
+        },
+        Text("16"),
+        "The same, at most. Where both are 0, each one is forked when its program comes.",
+    ),
+    setting(
+        "ParkedMemory",
+        Kind::Bytes { least: MI, most: MOST_BYTES, set: |to, size| to.zygotes.parked_memory = size.bytes() },
+        Text("256Mi"),
+        "Memory that all of them together may take.",
+    ),
+    setting(
+        "ZygoteMaxAge",
+        Kind::Seconds { zero: false, most: MOST_SECONDS, set: |to, time| to.zygotes.max_age = time },
+        Text("3600"),
+        "Age at which a warm interpreter is replaced by a new one.",
+    ),
+    setting(
+        "ZygoteMaxForks",
+        Kind::Whole { least: 1, most: 1_000_000_000, set: |to, count| to.zygotes.max_forks = count },
+        Text("100000"),
+        "Forks after which a warm interpreter is replaced by a new one.",
     ),
     setting(
         "Python",

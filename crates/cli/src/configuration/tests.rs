@@ -1,5 +1,6 @@
 use std::{fmt::Write as _, os::unix::ffi::OsStringExt as _, path::Path};
 
+use aevatar_sandbox_local::ZygoteProfile;
 use aevatar_sandbox_python::DangerousConstructs;
 use proptest::prelude::*;
 
@@ -106,9 +107,24 @@ const ALL: &str = r#"
     "MaxOutputBytes": "2Ki",
     "OutputLimit": "4Ki",
     "IsolationTier": "reduced",
+    "Zygote": "off",
+    "ZygoteProfiles": ["numpy=numpy", "graphs=numpy:networkx,networkx.algorithms"],
+    "ParkedMin": 0,
+    "ParkedMax": "3",
+    "ParkedMemory": "1Gi",
+    "ZygoteMaxAge": 0.5,
+    "ZygoteMaxForks": 7,
     "BodyTimeout": 2,
     "ShutdownGrace": 0
 "#;
+
+fn profile(name: &str, parent: &str, modules: &[&str]) -> ZygoteProfile {
+    ZygoteProfile {
+        name: name.to_owned(),
+        parent: Some(parent.to_owned()),
+        modules: modules.iter().map(|&module| module.to_owned()).collect(),
+    }
+}
 
 fn all() -> Configuration {
     Configuration {
@@ -147,6 +163,18 @@ fn all() -> Configuration {
             blocked: Vec::new(),
         },
         isolation: IsolationTier::Reduced,
+        zygote: ZygoteMode::Off,
+        zygotes: ZygoteOptions {
+            profiles: vec![
+                profile("numpy", "bare", &["numpy"]),
+                profile("graphs", "numpy", &["networkx", "networkx.algorithms"]),
+            ],
+            parked_min: 0,
+            parked_max: 3,
+            parked_memory: 1 << 30,
+            max_age: Duration::from_millis(500),
+            max_forks: 7,
+        },
         body_timeout: Duration::from_secs(2),
         shutdown_grace: Duration::ZERO,
     }
@@ -160,6 +188,9 @@ fn a_file_sets_everything() {
     assert_eq!(options.maxima, Some(configuration.maxima.clone()));
     assert_eq!(options.default_limits, configuration.default_limits);
     assert_eq!(options.python, configuration.python);
+    assert_eq!((options.zygote, configuration.zygote_options()), (ZygoteMode::Off, None));
+    let on = Configuration { zygote: ZygoteMode::On, ..configuration };
+    assert_eq!((on.service_options().zygote, on.zygote_options()), (ZygoteMode::On, Some(on.zygotes)));
     for setting in SETTINGS {
         let name = setting.key().rsplit(':').next().unwrap();
         assert!(ALL.contains(&format!("\"{name}\"")), "{}", setting.key());
@@ -192,6 +223,10 @@ fn variables_are_those_of_dotnet() {
         ("PythonSandbox__BlockedModules__0", "a"),
         ("PythonSandbox__AllowedModules", ""),
         ("PythonSandbox__DefaultResources__CpuTime", ""),
+        ("PythonSandbox__Zygote", "off"),
+        ("PythonSandbox__ZygoteProfiles__0", "tables=pandas,numpy"),
+        ("PythonSandbox__ZygoteProfiles__1", "plots=tables:matplotlib.pyplot"),
+        ("PythonSandbox__ParkedMemory", "64Mi"),
         // Not ours: Kubernetes sets the first two for a service of the name pythonsandbox.
         ("PYTHONSANDBOX_PORT", "tcp://10.0.0.1:80"),
         ("PYTHONSANDBOX_SERVICE_HOST", "10.0.0.1"),
@@ -206,6 +241,10 @@ fn variables_are_those_of_dotnet() {
     expected.maxima.timeout = Duration::from_secs(40);
     expected.imports.blocked = vec!["a".into(), "b".into()];
     expected.imports.allowed = Some(Vec::new());
+    expected.zygote = ZygoteMode::Off;
+    expected.zygotes.profiles =
+        vec![profile("tables", "bare", &["pandas", "numpy"]), profile("plots", "tables", &["matplotlib.pyplot"])];
+    expected.zygotes.parked_memory = 64 << 20;
     assert_eq!(configuration, expected);
 }
 
@@ -232,6 +271,19 @@ fn a_later_source_wins() {
     assert_eq!(configuration.imports.allowed, Some(vec!["d".into()]), "a list is replaced as a whole");
     let list = [ConfigurationOverride::new("AllowedModules", vec!["e".to_owned()], "--allow")];
     assert_eq!(resolve(file(), &variables, &list).unwrap().imports.allowed, Some(vec!["e".into()]));
+}
+
+#[test]
+fn an_empty_list_of_profiles_stands_for_the_default_ones() {
+    let file = || File::Text {
+        path: Path::new("appsettings.json"),
+        text: r#"{ "PythonSandbox": { "ZygoteProfiles": ["a=json"] } }"#.to_owned(),
+    };
+    let given = resolve(file(), &[], &[]).unwrap().zygotes.profiles;
+    assert_eq!(given, [profile("a", "bare", &["json"])], "a list is replaced as a whole");
+    let taken_back = variables(&[("PythonSandbox__ZygoteProfiles", "")]);
+    assert_eq!(resolve(file(), &taken_back, &[]).unwrap(), Configuration::default());
+    assert_eq!(from_section(r#""ZygoteProfiles": []"#).unwrap(), Configuration::default());
 }
 
 #[test]
@@ -288,6 +340,14 @@ fn entries_of_lists_are_what_they_say() {
             &["*", "", "a.", ".a", "a..b", "2a", "a-b", "a b", "a\n"],
         ),
         (Entry::ModuleOrStar, &["*", "numpy"], &["a.*", "**"]),
+        (
+            Entry::Profile,
+            &["numpy=numpy", "A_b-2=bare:a.b,_c", "x=y:z", "x=\u{e9}t\u{e9}"],
+            &[
+                "", "numpy", "=numpy", "x=", "x=y:", "x=:z", "x=y:z:a", "x=a,", "x=a,,b", "x=a, b", "x =a", "x=y=z",
+                "x=a-b", "x=*", "\u{e9}=a", "x=a\n",
+            ],
+        ),
         (Entry::Key, &["0123456789abcdef"], &["0123456789abcde", "0123456789abcdef ", "0123456789abcd\u{e9}"]),
     ] {
         for text in right {
@@ -374,6 +434,9 @@ fn what_is_wrong_with_variables() {
             vec![("PythonSandbox__Ports", "1")],
             vec![("PythonSandbox__Port", "1"), ("PYTHONSANDBOX__PORT", "1")],
             vec![("PythonSandbox__Port__0", "1")],
+            vec![("PythonSandbox__ZygoteProfiles", "pandas=numpy:pandas")],
+            vec![("PythonSandbox__ZygoteProfiles__0", "pandas: numpy pandas")],
+            vec![("PythonSandbox__ZygoteProfiles__0", "pandas=numpy:pandas")],
             vec![("PythonSandbox__DefaultResources", "1Gi")],
             vec![("PYTHON_SANDBOX__PORT", "1")],
             vec![("PythonSandbox__", "1")],
@@ -408,6 +471,14 @@ fn what_settings_must_agree_on() {
             r#""AllowedModules": ["ctypes.util", "*"]"#,
             r#""AllowedModules": ["a", "b", "a"], "BlockedModules": ["b", "a"]"#,
             r#""DefaultTimeout": "long", "MaxTimeout": 1"#,
+            r#""ParkedMin": 17"#,
+            r#""ParkedMax": 0"#,
+            r#""ParkedMin": 3, "ParkedMax": 2"#,
+            r#""ZygoteProfiles": ["a=json", "a=re"]"#,
+            r#""ZygoteProfiles": ["bare=json"]"#,
+            r#""ZygoteProfiles": ["b=a:json", "a=re"]"#,
+            r#""ZygoteProfiles": ["plots=pandas:matplotlib"], "Zygote": "off""#,
+            r#""ZygoteProfiles": ["a=json", "b c=json"]"#,
         ],
         from_section
     ));
@@ -423,6 +494,7 @@ fn flags_are_told_by_their_names() {
             list("Port", "1", "--port"),
             flag("Prot", "1", "--port"),
             flag("DefaultTimeout", "500", "--timeout"),
+            flag("Zygote", "maybe", "--zygote"),
             list("AllowedModules", "a b", "--allow"),
             list("ApiKeys", "SECRET", "--api-key"),
         ],
@@ -533,6 +605,7 @@ prop_compose! {
         processes in 1_u32..=32_768, port: u16, grace in 0_u64..=3_600_000_000_000,
         code in 1_usize..=16_000_000, allow: bool, address: std::net::IpAddr,
         modules in prop::collection::vec("[a-z_][a-z0-9_]{0,8}(\\.[a-z]{1,5})?", 0..5),
+        zygote: bool, parked in 0_u32..=4096, above_parked in 0_u32..100, age in 1_u64..=86_400_000,
     ) -> Configuration {
         let mut to = Configuration::default();
         to.default_limits.timeout = Duration::from_millis(timeout);
@@ -551,6 +624,12 @@ prop_compose! {
         to.host = address;
         to.imports.blocked = Vec::new();
         to.imports.allowed = Some(modules);
+        to.zygote = if zygote { ZygoteMode::On } else { ZygoteMode::Off };
+        to.zygotes.parked_min = parked;
+        to.zygotes.parked_max = (parked + above_parked).min(4096);
+        to.zygotes.parked_memory = memory;
+        to.zygotes.max_age = Duration::from_millis(age);
+        to.zygotes.max_forks = above + 1;
         to
     }
 }
@@ -573,6 +652,12 @@ fn lines(of: &Configuration) -> Vec<(&'static str, String)> {
         ("MaxRequestBytes", of.max_request_bytes.to_string()),
         ("AllowUnauthenticated", of.allow_unauthenticated.to_string()),
         ("Host", of.host.to_string()),
+        ("Zygote", format!("{:?}", of.zygote)),
+        ("ParkedMin", of.zygotes.parked_min.to_string()),
+        ("ParkedMax", of.zygotes.parked_max.to_string()),
+        ("ParkedMemory", of.zygotes.parked_memory.to_string()),
+        ("ZygoteMaxAge", seconds(of.zygotes.max_age)),
+        ("ZygoteMaxForks", of.zygotes.max_forks.to_string()),
     ]
 }
 

@@ -2,6 +2,8 @@
 
 use std::{net::Ipv6Addr, path::PathBuf, time::Duration};
 
+use aevatar_sandbox_local::{BARE, ZygoteProfile};
+
 use super::{
     Configuration,
     settings::{Entry, Kind, Setting},
@@ -71,9 +73,29 @@ pub(super) fn entry(of: Entry, text: &str) -> Result<String, NotAllowed> {
         Entry::ModuleOrStar | Entry::Host if text == "*" => Ok(text.to_owned()),
         Entry::Module | Entry::ModuleOrStar if is_module(text) => Ok(text.to_owned()),
         Entry::Host if is_host(text) => Ok(text.to_ascii_lowercase()),
+        Entry::Profile if profile(text).is_some() => Ok(text.to_owned()),
         Entry::Key if text.len() >= 16 && text.bytes().all(|byte| byte.is_ascii_graphic()) => Ok(text.to_owned()),
         _ => Err(NotAllowed),
     }
+}
+
+/// A profile of warm interpreters: `NAME=PARENT:MODULE,MODULE`, or `NAME=MODULE,MODULE`. Whether it fits to others is
+/// not looked at.
+pub(super) fn profile(text: &str) -> Option<ZygoteProfile> {
+    let is_name = |name: &str| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    };
+    let (name, rest) = text.split_once('=')?;
+    let (parent, modules) = match rest.split_once(':') {
+        Some((parent, modules)) => (parent, modules),
+        None => (BARE, rest),
+    };
+    let modules: Vec<String> = modules.split(',').map(str::to_owned).collect();
+    (is_name(name) && is_name(parent) && modules.iter().all(|module| is_module(module))).then(|| ZygoteProfile {
+        name: name.to_owned(),
+        parent: Some(parent.to_owned()),
+        modules,
+    })
 }
 
 /// What a message shows of a text that may be long, or have characters that harm a terminal.

@@ -128,6 +128,7 @@ fn json_is_one_object_and_nothing_else() {
     assert_eq!(result["error"]["name"], "ZeroDivisionError");
     assert_eq!(result["error"]["line"], 1);
     assert_eq!(result["isolation"]["tier"], "default");
+    assert_eq!(result["start"], serde_json::json!({ "path": "cold" }), "there is nothing that it could be forked from");
     assert_eq!(place.run_json(&["-c", ""])["status"], "Completed");
     let timed_out = place.run(&["--json", "--timeout", "0.3", "-c", "import time; time.sleep(60)"]);
     assert_eq!(timed_out.code, 124);

@@ -68,6 +68,9 @@ fn bad_variables_and_flags_stop_the_start() {
         ("DefaultTimout", "1", "DefaultTimeout"),
         ("Port", "70000", "65535"),
         ("DefaultTimeout", "400", "MaxTimeout"),
+        ("Zygote", "maybe", "`On`, `Off`"),
+        ("ZygoteProfiles__0", "pandas=nympy:pandas", "\"nympy\""),
+        ("ParkedMin", "17", "ParkedMax"),
     ] {
         let outcome = finish(command(&place, &["--port", "0"], &[(name, value)]), b"");
         assert_eq!(outcome.code, 2, "{name}={value}: {outcome:?}");
@@ -76,7 +79,9 @@ fn bad_variables_and_flags_stop_the_start() {
     }
     let secret = refused(&place, &[], &[("ApiKeys__0", "too-short-\u{E9}")]);
     assert!(secret.stderr.contains("ApiKeys") && !secret.stderr.contains("too-short"), "{secret:?}");
-    for arguments in [&["--port", "70000"][..], &["--host", "localhost"], &["--no-such-flag"], &["file.py"]] {
+    for arguments in
+        [&["--port", "70000"][..], &["--host", "localhost"], &["--zygote", "maybe"], &["--no-such-flag"], &["file.py"]]
+    {
         refused(&place, arguments, &[]);
     }
 }

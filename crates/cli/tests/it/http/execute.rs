@@ -32,6 +32,7 @@ fn a_result_has_every_field() {
         "usage",
         "limits",
         "isolation",
+        "start",
         "environment",
         "queuedAt",
         "startedAt",
@@ -240,6 +241,7 @@ fn a_syntax_error_is_a_result_of_a_program_that_was_not_run() {
         "{result}"
     );
     assert_eq!((&result["startedAt"], &result["isolation"]), (&Value::Null, &Value::Null), "{result}");
+    assert_eq!(result["start"], Value::Null, "{result}");
     assert_eq!((&result["error"]["name"], &result["error"]["line"]), (&"SyntaxError".into(), &2.into()), "{result}");
     assert_eq!(result["error"]["column"], 9, "{result}");
     assert_eq!(result["termination"]["reason"], "Exception");

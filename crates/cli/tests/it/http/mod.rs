@@ -19,3 +19,4 @@ mod protocol;
 mod reading;
 mod rootless;
 mod shutdown;
+mod warm;
