@@ -104,6 +104,9 @@ pub struct WarmProfile {
     pub modules: Vec<String>,
     /// Whether its zygote is ready.
     pub ready: bool,
+    /// Why its zygote is not ready, where an attempt to make one has failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problem: Option<String>,
     /// Workers that are parked.
     pub parked: u32,
     /// How many the pool is meant to hold now.

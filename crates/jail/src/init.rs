@@ -32,14 +32,13 @@ use crate::{
 /// The life of pid 1. `life` is its socket to the launcher: a byte there means that the ids are mapped.
 pub(crate) fn run(spec: &SandboxSpec, fds: LaunchFds, life: OwnedFd) -> ! {
     let _ = rustix::thread::set_name(c"sandbox-init");
+    signals::restore_defaults();
     // Dropping would close descriptors that close_all_but has already closed, under numbers that live again.
     let fds = std::mem::ManuallyDrop::new(fds);
     let life = std::mem::ManuallyDrop::new(life);
     let outcome = prepare(spec, &fds, &life).and_then(|()| match &fds.program {
         ProgramFds::Source(_) => start_program(spec, &fds).map(Main::Child),
-        ProgramFds::Fork { zygote, checkout } => {
-            ask_zygote(spec, &fds, zygote, checkout, &life).map(|()| Main::Worker)
-        }
+        ProgramFds::Fork { zygote, checkout } => ask_zygote(spec, &fds, zygote, checkout, &life).map(|()| Main::Worker),
     });
     match outcome {
         Ok(Main::Child(main)) => reap(main, &fds.events),

@@ -13,7 +13,7 @@ use rustix::{
     event::epoll::{self, Event, EventData, EventFlags},
     fs::{Mode, OFlags, openat},
     io::Errno,
-    net::{AddressFamily, SocketFlags, SocketType, socketpair},
+    net::{AddressFamily, RecvFlags, SocketFlags, SocketType, socketpair},
     process::{DumpableBehavior, Pid, Signal, set_dumpable_behavior, set_parent_process_death_signal},
 };
 
@@ -31,7 +31,7 @@ use crate::{
     spec::{EngineReport, EngineSpec, INNER_ID, ZygoteSpec},
     sys::{
         clone::{self, Cloned},
-        landlock,
+        landlock, signals,
     },
     wire, zygote,
 };
@@ -113,24 +113,24 @@ struct Sandbox {
     /// The launcher's end of the socket to init, on which the zygote tells which process it forked; nothing once all who
     /// could say anything there are gone.
     life: Option<OwnedFd>,
-    /// The forked worker, in the launcher's numbers, and its pidfd, which wakes the launcher.
-    worker: Option<(Pid, OwnedFd)>,
+    /// The forked worker, in the launcher's numbers.
+    worker: Option<Pid>,
 }
 
 /// What an event of the launcher's is about, with the number of a sandbox.
 #[derive(Clone, Copy)]
 enum Source {
     Control,
+    Children,
     Init(u64),
     Life(u64),
-    Worker,
 }
 
 impl Source {
     const fn token(self) -> EventData {
         EventData::new_u64(match self {
             Self::Control => 0,
-            Self::Worker => 1,
+            Self::Children => 1,
             Self::Init(number) => number << 2 | 2,
             Self::Life(number) => number << 2 | 3,
         })
@@ -141,7 +141,7 @@ impl Source {
             (0, _) => Self::Control,
             (_, 2) => Self::Init(token >> 2),
             (_, 3) => Self::Life(token >> 2),
-            _ => Self::Worker,
+            _ => Self::Children,
         }
     }
 }
@@ -149,6 +149,8 @@ impl Source {
 /// The launcher's state: one owner, one loop.
 struct Launcher<'a> {
     control: &'a OwnedFd,
+    /// Readable when a child has ended.
+    children: OwnedFd,
     proc_files: &'a ProcFiles,
     events: OwnedFd,
     sandboxes: HashMap<u64, Sandbox>,
@@ -161,11 +163,15 @@ struct Launcher<'a> {
 /// Launches what it is asked to until the server is gone.
 fn serve(control: &OwnedFd, proc_files: &ProcFiles) {
     let Ok(events) = epoll::create(epoll::CreateFlags::CLOEXEC) else { return };
-    if epoll::add(&events, control, Source::Control.token(), EventFlags::IN).is_err() {
-        return;
+    let Ok(children) = signals::ended_children() else { return };
+    for (fd, source) in [(control, Source::Control), (&children, Source::Children)] {
+        if epoll::add(&events, fd, source.token(), EventFlags::IN).is_err() {
+            return;
+        }
     }
     let mut launcher = Launcher {
         control,
+        children,
         proc_files,
         events,
         sandboxes: HashMap::new(),
@@ -185,7 +191,6 @@ impl Launcher<'_> {
             Err(Errno::INTR) => 0,
             Err(_) => return false,
         };
-        self.reap();
         for event in occurred.iter().take(count) {
             match Source::from_token(event.data.u64()) {
                 Source::Control => {
@@ -195,8 +200,7 @@ impl Launcher<'_> {
                 }
                 Source::Life(number) => self.hear(number),
                 Source::Init(number) => self.forget(number),
-                // Reaped above.
-                Source::Worker => {}
+                Source::Children => self.reap(),
             }
         }
         true
@@ -204,9 +208,12 @@ impl Launcher<'_> {
 
     /// Takes every child that ended: inits, workers, zygotes, and orphans of the engine's namespace.
     fn reap(&mut self) {
+        // Only that there was a signal counts.
+        let _ = rustix::io::read(&self.children, &mut [0_u8; 128]);
         while let Some(end) = clone::take_ended() {
             let told = WorkerEnd { status: end.status, user_time: end.user_time, system_time: end.system_time };
-            let owner = self.sandboxes.values().find(|sandbox| sandbox.worker.as_ref().is_some_and(|(pid, _)| *pid == end.pid));
+            let owner =
+                self.sandboxes.values().find(|sandbox| sandbox.worker == Some(end.pid));
             match owner {
                 Some(sandbox) => sandbox.tell(&told),
                 // Only worth keeping while a zygote may still say whose it was.
@@ -233,14 +240,10 @@ impl Launcher<'_> {
         let Some(sandbox) = self.sandboxes.get_mut(&number) else { return };
         let Some(life) = &sandbox.life else { return };
         let mut bytes = [0_u8; 4];
-        match receive_raw(life, &mut bytes) {
-            Ok((4, fds)) => {
-                let pid = Pid::from_raw(i32::from_le_bytes(bytes));
-                let (Some(pid), Some(pidfd)) = (pid, fds.into_iter().next()) else { return };
-                // Without it the end of the worker is noticed at the next event only, the server's kill at the latest.
-                let _ = epoll::add(&self.events, &pidfd, Source::Worker.token(), EventFlags::IN);
-                sandbox.worker = Some((pid, pidfd));
-                if let Some(end) = self.strangers.remove(&pid) {
+        match receive_raw(life, &mut bytes, RecvFlags::DONTWAIT) {
+            Ok((4, _)) => {
+                sandbox.worker = Pid::from_raw(i32::from_le_bytes(bytes));
+                if let Some(end) = sandbox.worker.and_then(|pid| self.strangers.remove(&pid)) {
                     sandbox.tell(&end);
                 }
             }
@@ -258,9 +261,6 @@ impl Launcher<'_> {
         self.hear(number);
         if let Some(sandbox) = self.sandboxes.remove(&number) {
             let _ = epoll::delete(&self.events, &sandbox.init);
-            if let Some((_, pidfd)) = &sandbox.worker {
-                let _ = epoll::delete(&self.events, pidfd);
-            }
             if let Some(life) = &sandbox.life {
                 let _ = epoll::delete(&self.events, life);
             }
@@ -296,11 +296,7 @@ impl Launcher<'_> {
                 pidfd
             }
             Err(errno) => {
-                return tell(SetupFailure::new(
-                    SetupStep::CreateNamespaces,
-                    "user, pid, mount, net, ipc, uts",
-                    errno,
-                ));
+                return tell(SetupFailure::new(SetupStep::CreateNamespaces, "user, pid, mount, net, ipc, uts", errno));
             }
         };
         let number = self.next;
@@ -411,6 +407,13 @@ impl LaunchFds {
             ProgramFds::Fork { zygote, checkout } => vec![zygote, checkout],
         };
         let single = [&self.stdin, &self.stdout, &self.stderr, &self.report];
-        [&self.events].into_iter().chain(program).chain(single).chain(&self.cgroups).chain(&self.scratch).map(AsFd::as_fd).collect()
+        [&self.events]
+            .into_iter()
+            .chain(program)
+            .chain(single)
+            .chain(&self.cgroups)
+            .chain(&self.scratch)
+            .map(AsFd::as_fd)
+            .collect()
     }
 }

@@ -4,9 +4,10 @@ use rustix::{
     io::Errno,
     process::{DumpableBehavior, Gid, Uid, set_dumpable_behavior},
     thread::{
-        CapabilitiesSecureBits, CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set, clear_ambient_capability_set,
-        configure_capability_in_ambient_set, no_new_privs, remove_capability_from_bounding_set, set_capabilities,
-        set_keep_capabilities, set_no_new_privs, set_thread_res_gid, set_thread_res_uid,
+        CapabilitiesSecureBits, CapabilitySet, CapabilitySets, capabilities, capability_is_in_bounding_set,
+        clear_ambient_capability_set, configure_capability_in_ambient_set, no_new_privs,
+        remove_capability_from_bounding_set, set_capabilities, set_keep_capabilities, set_no_new_privs,
+        set_thread_res_gid, set_thread_res_uid,
     },
 };
 
@@ -46,6 +47,9 @@ pub(crate) fn drop_all() -> Result<(), Errno> {
 /// right to gain another.
 pub(crate) fn keep_only_sys_admin() -> Result<(), Errno> {
     let kept = CapabilitySet::SYS_ADMIN;
+    // Nothing becomes inheritable any more that is not in the bounding set.
+    let held = capabilities(None)?;
+    set_capabilities(None, CapabilitySets { inheritable: kept, ..held })?;
     for number in CAPABILITY_NUMBERS {
         let capability = CapabilitySet::from_bits_retain(1 << number);
         match remove_capability_from_bounding_set(capability) {

@@ -137,7 +137,7 @@ pub(crate) fn send_raw(socket: impl AsFd, frame: &[u8], fds: &[BorrowedFd<'_>]) 
 /// Receives one message with its descriptors; `None` when the other side is gone.
 pub(crate) fn receive<T: DeserializeOwned>(socket: impl AsFd) -> Result<Option<(T, Vec<OwnedFd>)>, Errno> {
     let mut frame = vec![0_u8; MAX_FRAME];
-    let (length, fds) = receive_raw(socket, &mut frame)?;
+    let (length, fds) = receive_raw(socket, &mut frame, RecvFlags::empty())?;
     if length == 0 {
         return Ok(None);
     }
@@ -147,11 +147,15 @@ pub(crate) fn receive<T: DeserializeOwned>(socket: impl AsFd) -> Result<Option<(
 }
 
 /// Receives the bytes of one message and its descriptors; none of either when the other side is gone.
-pub(crate) fn receive_raw(socket: impl AsFd, frame: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
+pub(crate) fn receive_raw(
+    socket: impl AsFd,
+    frame: &mut [u8],
+    flags: RecvFlags,
+) -> Result<(usize, Vec<OwnedFd>), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let message = loop {
-        match recvmsg(&socket, &mut [IoSliceMut::new(frame)], &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+        match recvmsg(&socket, &mut [IoSliceMut::new(frame)], &mut ancillary, flags | RecvFlags::CMSG_CLOEXEC) {
             Ok(message) => break message,
             Err(Errno::INTR) => {}
             Err(Errno::CONNRESET) => return Ok((0, Vec::new())),

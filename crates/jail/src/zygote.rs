@@ -16,7 +16,7 @@ use std::{
 use rustix::{
     fs::{CWD, MemfdFlags, Mode, OFlags, SeekFrom, memfd_create, mkdirat, open, seek, symlink},
     io::Errno,
-    net::{AddressFamily, SocketFlags, SocketType, socketpair},
+    net::{AddressFamily, RecvFlags, SocketFlags, SocketType, socketpair},
     pipe::{PipeFlags, pipe_with},
 };
 
@@ -28,7 +28,7 @@ use crate::{
     root::write_all,
     seccomp,
     spec::{ProcessLimit, SandboxSpec, WRITABLE, ZygoteSpec},
-    sys::{clone, descriptors, landlock},
+    sys::{clone, descriptors, landlock, signals},
     wire,
 };
 
@@ -81,13 +81,13 @@ impl Zygote {
         &self.socket
     }
 
-    /// Takes the next message; nothing when the zygote is gone.
+    /// Takes the next message; nothing when the zygote is gone. Does not block.
     ///
     /// # Errors
-    /// The socket failed or the message made no sense.
+    /// There is none yet, the socket failed or the message made no sense.
     pub fn receive(&self) -> io::Result<Option<ZygoteMessage>> {
         let mut bytes = [0_u8; 512];
-        let (length, fds) = receive_raw(&self.socket, &mut bytes)?;
+        let (length, fds) = receive_raw(&self.socket, &mut bytes, RecvFlags::DONTWAIT)?;
         let Some((kind, text)) = bytes.get(..length).unwrap_or_default().split_first() else { return Ok(None) };
         match (*kind, fds.into_iter().next()) {
             (wire::MADE, Some(process)) => Ok(Some(ZygoteMessage::Made(process))),
@@ -96,6 +96,22 @@ impl Zygote {
             _ => Err(Errno::BADMSG.into()),
         }
     }
+}
+
+/// The two ends of the socket on which a worker gets its program: the caller's, and the worker's.
+///
+/// # Errors
+/// No descriptors left.
+pub fn checkout() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Gives a parked worker its program: what the guest's `prepare` reads.
+///
+/// # Errors
+/// The worker is gone.
+pub fn hand_over(checkout: impl AsFd, program: impl AsFd) -> io::Result<()> {
+    Ok(send_raw(checkout, &[1], &[program.as_fd()])?)
 }
 
 /// The request that a sandbox's init sends to its zygote.
@@ -120,20 +136,24 @@ pub(crate) fn fork_request(spec: &SandboxSpec) -> Vec<u8> {
 /// The life of a new process of the launcher's that becomes the first zygote of a tree. It is in mount, network and ipc
 /// namespaces of its own.
 pub(crate) fn run(spec: &ZygoteSpec, socket: OwnedFd) -> ! {
-    let failure = match start(spec, &socket) {
-        Ok(never) => match never {},
-        Err(failure) => failure,
+    signals::restore_defaults();
+    let tell = |socket: &OwnedFd, failure: SetupFailure| {
+        let _ = send_raw(socket, &[&[wire::BROKEN], failure.to_string().as_bytes()].concat(), &[]);
     };
-    let text = [&[wire::BROKEN], failure.to_string().as_bytes()].concat();
-    let _ = send_raw(&socket, &text, &[]);
+    match place_descriptors(&socket).during(SetupStep::PlaceDescriptors, "zygote") {
+        Ok(socket) => match start(spec) {
+            Ok(never) => match never {},
+            Err(failure) => tell(&socket, failure),
+        },
+        Err(failure) => tell(&socket, failure),
+    }
     // Its descriptors are not closed by their old numbers, which live again.
     std::mem::forget(socket);
     clone::exit_now(1)
 }
 
-fn start(spec: &ZygoteSpec, socket: &OwnedFd) -> Result<std::convert::Infallible, SetupFailure> {
+fn start(spec: &ZygoteSpec) -> Result<std::convert::Infallible, SetupFailure> {
     mount_scratch(spec)?;
-    place_descriptors(socket).during(SetupStep::PlaceDescriptors, "zygote")?;
     rustix::process::setsid().during(SetupStep::PlaceDescriptors, "session")?;
     program::set_limit(ProcessLimit::CoreSize, 1).during(SetupStep::SetResourceLimits, "CoreSize")?;
     privileges::keep_only_sys_admin().during(SetupStep::DropPrivileges, "capabilities of a zygote")?;
@@ -170,8 +190,9 @@ fn mount_scratch(spec: &ZygoteSpec) -> Result<(), SetupFailure> {
 }
 
 /// 0 to 2 are pipes, as a program's are, so that the interpreter's streams are made for pipes; then come the socket, the
-/// filter for workers, a place that is left free, and the end of the output that nobody reads.
-fn place_descriptors(socket: &OwnedFd) -> Result<(), Errno> {
+/// filter for workers, a place that is left free, and the end of the output that nobody reads. Everything else is closed,
+/// but another copy of the socket, which is returned and closed on execution.
+fn place_descriptors(socket: &OwnedFd) -> Result<OwnedFd, Errno> {
     const HIGH: i32 = 64;
     let (input, writer) = pipe_with(PipeFlags::CLOEXEC)?;
     drop(writer);
@@ -190,10 +211,12 @@ fn place_descriptors(socket: &OwnedFd) -> Result<(), Errno> {
     for (source, target) in sources.iter().zip(0..) {
         descriptors::place(source, target)?;
     }
-    for source in sources {
+    let [a, b, c, socket, d, e, f] = sources;
+    for source in [a, b, c, d, e, f] {
         std::mem::forget(source);
     }
-    descriptors::close_all_above(6)
+    descriptors::close_all_from(7, &socket)?;
+    Ok(socket)
 }
 
 #[cfg(test)]

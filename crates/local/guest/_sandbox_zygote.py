@@ -7,6 +7,7 @@ import atexit
 import gc
 import importlib
 import importlib.machinery
+import importlib.util
 import json
 import os
 import random

@@ -6,6 +6,7 @@ use aevatar_sandbox_contract::{ErrorCode, ImportPolicy, PythonEnvironment, Sandb
 use aevatar_sandbox_jail::{
     layers::{self, Layer},
     spec::{MemoryDevice, RootEntry},
+    zygote::NATIVE_MODULE,
 };
 
 use crate::bytecode::GuestFile;
@@ -22,14 +23,15 @@ const PREFIX: &str = "/opt/python";
 const POLICY: &str = include_str!("../guest/_sandbox_policy.py");
 
 /// The guest's files, in the folder that [`site_packages`] names.
-pub(crate) const GUEST: [GuestFile; 4] = [
+pub(crate) const GUEST: [GuestFile; 5] = [
     ("_sandbox_runtime.py", include_str!("../guest/_sandbox_runtime.py")),
     ("_sandbox_report.py", include_str!("../guest/_sandbox_report.py")),
+    ("_sandbox_zygote.py", include_str!("../guest/_sandbox_zygote.py")),
     ("_sandbox_imports.py", include_str!("../guest/_sandbox_imports.py")),
     ("_sandbox_policy.py", POLICY),
 ];
 /// How many of them every sandbox has; the others come with an import policy.
-const WITHOUT_POLICY: usize = 2;
+const WITHOUT_POLICY: usize = 3;
 
 const PASSWD: &str = "root:x:0:0:root:/:/sbin/nologin\nsandbox:x:1000:1000:sandbox:/tmp:/sbin/nologin\n";
 const GROUP: &str = "root:x:0:\nsandbox:x:1000:\n";
@@ -87,6 +89,7 @@ pub(crate) fn root(
     let guest = if import_policy.is_some() { GUEST.len() } else { WITHOUT_POLICY };
     let site = site_packages(environment);
     entries.extend(GUEST.iter().take(guest).map(|(name, text)| file(site.join(name), *text)));
+    entries.push(file(site.join("_sandbox_native.so"), NATIVE_MODULE));
     let tag = format!("cpython-{}{}", environment.python.major, environment.python.minor);
     entries.extend(GUEST.iter().take(guest).zip(bytecode.into_iter().flatten()).map(|((name, _), bytecode)| {
         let module = name.trim_end_matches(".py");

@@ -84,6 +84,7 @@ pub(crate) fn plan(execution: &ExecutionPlan, scratch: ScratchPlan, host: HostAb
             cgroup_name: host.cgroups.then(|| execution.id.to_string()),
             proc: host.proc,
             landlock: host.landlock,
+            rehearse: false,
         },
         limits,
     }
@@ -143,11 +144,25 @@ pub(crate) fn scratch(
     Ok(ScratchPlan { backing, limits })
 }
 
+/// Variables of a zygote: those of a program with one CPU, so that no library starts a thread, and the one by which the
+/// guest knows what it is.
+pub(crate) fn zygote_variables() -> Vec<(String, String)> {
+    let mut variables = fixed_variables(1);
+    variables.insert("SANDBOX_ZYGOTE".to_owned(), "1".to_owned());
+    variables.into_iter().collect()
+}
+
 /// The fixed few, then the caller's own on top.
 fn environment_variables(execution: &ExecutionPlan, limits: &ResourceLimits) -> BTreeMap<String, String> {
+    let mut variables = fixed_variables(limits.cpu_limit.whole_cpus());
+    variables.extend(execution.env.clone());
+    variables
+}
+
+fn fixed_variables(cpus: u32) -> BTreeMap<String, String> {
     // A thread library that starts one thread per CPU of the host, throttled to a share of one, is slower than one
     // with the threads its share can run.
-    let cpus = limits.cpu_limit.whole_cpus().to_string();
+    let cpus = cpus.to_string();
     let fixed = [
         ("PATH", "/opt/python/bin"),
         ("HOME", "/tmp"),
@@ -163,10 +178,7 @@ fn environment_variables(execution: &ExecutionPlan, limits: &ResourceLimits) -> 
         ("LOKY_MAX_CPU_COUNT", &cpus),
         ("PYTHON_CPU_COUNT", &cpus),
     ];
-    let mut variables: BTreeMap<String, String> =
-        fixed.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-    variables.extend(execution.env.clone());
-    variables
+    fixed.into_iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! One sandbox of the local backend, as the monitor sees it.
 
 use std::{
+    collections::VecDeque,
     io,
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     sync::Arc,
@@ -8,11 +9,12 @@ use std::{
 };
 
 use aevatar_sandbox_contract::{
-    IsolationReport, ProgramEnd, ProgramStart, ResourceLimits, ResourceUsage, RunningSandbox, SandboxError,
-    SandboxEvent, SandboxPipes,
+    ExecutionPlan, IsolationReport, ProgramEnd, ProgramStart, ResourceLimits, ResourceUsage, RunningSandbox,
+    SandboxError, SandboxEvent, SandboxPipes,
 };
 use aevatar_sandbox_jail::{
     Engine, SandboxHandle, cgroup::SandboxCgroup, poll_now, protocol::SandboxMessage, protocol::ScratchUsage, seccomp,
+    spec::ScratchBacking, zygote,
 };
 use rustix::{
     event::PollFlags,
@@ -23,11 +25,16 @@ use rustix::{
 use tokio::{
     io::{Interest, unix::AsyncFd},
     net::unix::pipe,
+    time::timeout,
 };
 
 use crate::{
-    backend::{LaunchedParts, UidSlot, failed},
+    backend::{Host, failed},
+    boxes::{BoxFacts, DiskLimits, LaunchedParts, cgroup_failed},
+    plan::{SandboxPlan, ScratchPlan, cgroup_limits, plan},
     setup,
+    uids::UidSlot,
+    zygote::{Busy, Order, is_set_late},
 };
 
 /// Notices of refused system calls that are taken; then the listener is closed, and a program that hammers a refused
@@ -43,6 +50,9 @@ const REMOVAL_PAUSE: Duration = Duration::from_millis(500);
 /// filesystem with large folios refuses a whole one (2 MiB) when only a part of it fits.
 const FULL_WITHIN_SHARE: u64 = 20;
 const FULL_WITHIN_BYTES: u64 = 4 << 20;
+
+/// How long a worker may take from its check-out to its program: milliseconds, or seconds with a thousandth of a CPU.
+const START_PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct LocalSandbox {
     events: AsyncFd<HandleFd>,
@@ -62,6 +72,22 @@ pub(crate) struct LocalSandbox {
     gone: bool,
     limits: ResourceLimits,
     isolation: IsolationReport,
+    facts: BoxFacts,
+    /// Where a forked worker gets its program, until it has one.
+    checkout: Option<OwnedFd>,
+    start: ProgramStart,
+    /// What happened while the program was started, for the monitor.
+    replayed: VecDeque<SandboxEvent>,
+    is_unbounded: bool,
+    pub(crate) busy: Option<Busy>,
+}
+
+/// What a sandbox says, as far as it is not only the monitor's business.
+enum Occurrence {
+    /// A forked worker is locked in and waits for its program.
+    Parked,
+    /// Something for the monitor.
+    Event(SandboxEvent),
 }
 
 /// What a sandbox holds on the host until every process of it is dead.
@@ -69,8 +95,8 @@ struct Held {
     cgroup: Option<SandboxCgroup>,
     disk: Option<OwnedFd>,
     /// Not to be given to another sandbox before.
-    _uid: UidSlot,
-    _engine: Arc<Engine>,
+    uid: UidSlot,
+    engine: Arc<Engine>,
 }
 
 impl Held {
@@ -122,7 +148,7 @@ impl LocalSandbox {
             notices: 0,
             oom: parts.oom_event.map(watch).transpose()?,
             pipes: Some(pipes),
-            held: Some(Held { cgroup: parts.cgroup, disk: parts.scratch, _uid: parts.uid, _engine: parts.engine }),
+            held: Some(Held { cgroup: parts.cgroup, disk: parts.scratch, uid: parts.uid, engine: parts.engine }),
             cpu_before: Duration::ZERO,
             main_usage: None,
             scratch: None,
@@ -131,6 +157,12 @@ impl LocalSandbox {
             gone: false,
             limits: parts.limits,
             isolation: parts.isolation,
+            facts: parts.facts,
+            checkout: parts.checkout,
+            start: parts.start,
+            replayed: VecDeque::new(),
+            is_unbounded: false,
+            busy: None,
         })
     }
 
@@ -138,12 +170,111 @@ impl LocalSandbox {
         self.held.as_ref()?.cgroup.as_ref()
     }
 
+    /// The folders that the box was made with.
+    pub(crate) fn disk(&self) -> (ScratchBacking, DiskLimits) {
+        (self.facts.backing, self.facts.disk_limits)
+    }
+
+    /// Memory that it uses now, in bytes.
+    pub(crate) fn memory(&self) -> Option<u64> {
+        self.cgroup()?.memory()
+    }
+
+    /// Whether a parked one can still be used.
+    pub(crate) fn is_alive(&self) -> bool {
+        let ended = |fd: &OwnedFd| !poll_now(fd).is_empty();
+        !self.gone
+            && !ended(self.events.get_ref().0.socket())
+            && self.init.as_ref().is_some_and(|init| !ended(init.get_ref()))
+    }
+
+    /// Returns when the worker is locked in and waits for a program.
+    pub(crate) async fn parked(&mut self) -> Result<(), SandboxError> {
+        loop {
+            match self.next().await? {
+                Occurrence::Parked => {
+                    // What was refused until here was the rehearsal's.
+                    self.notices = 0;
+                    return Ok(());
+                }
+                Occurrence::Event(SandboxEvent::Gone) => {
+                    return Err(failed("fork a worker", io::Error::other("it ended before it was ready")));
+                }
+                Occurrence::Event(_) => {}
+            }
+        }
+    }
+
+    /// Gives the parked worker its program and the limits for it. Returns when the program has started.
+    pub(crate) async fn check_out(
+        &mut self,
+        host: &Host,
+        execution: &ExecutionPlan,
+        limits: ResourceLimits,
+        start: ProgramStart,
+    ) -> Result<(), SandboxError> {
+        let Some(held) = &mut self.held else { return Err(failed("start a program", io::ErrorKind::NotFound.into())) };
+        if let Some(cgroup) = &mut held.cgroup {
+            cgroup.check_out(cgroup_limits(&limits)).map_err(cgroup_failed)?;
+        }
+        let scratch = ScratchPlan { backing: self.facts.backing, limits };
+        let SandboxPlan { spec, limits } = plan(execution, scratch, self.facts.abilities, held.uid.slot);
+        let order = Order {
+            args: &execution.args,
+            env: spec.env.into_iter().collect(),
+            limits: spec
+                .process_limits
+                .into_iter()
+                .filter(|(limit, _)| is_set_late(*limit))
+                .map(|(limit, value)| (limit.number(), value))
+                .collect(),
+            cpus: limits.cpu_limit.whole_cpus(),
+        };
+        let program = order.to_file(&execution.code).map_err(|error| failed("hand over the program", error))?;
+        let checkout = self.checkout.take().ok_or_else(|| failed("start a program", io::ErrorKind::NotFound.into()))?;
+        zygote::hand_over(&checkout, &program).map_err(|error| failed("hand over the program", error))?;
+        self.isolation = host.isolation(&held.engine, &self.facts, &limits);
+        if self.is_unbounded {
+            setup::note_unbounded_connections(&mut self.isolation);
+        }
+        self.limits = limits;
+        self.start = start;
+        loop {
+            match timeout(START_PATIENCE, self.next()).await {
+                Ok(occurred) => match occurred? {
+                    Occurrence::Event(SandboxEvent::Gone) => {
+                        return Err(failed("start a program", io::Error::other("the worker has ended")));
+                    }
+                    Occurrence::Event(event) => {
+                        let started = event == SandboxEvent::Started;
+                        self.replayed.push_back(event);
+                        if started {
+                            return Ok(());
+                        }
+                    }
+                    Occurrence::Parked => {}
+                },
+                Err(_) => return Err(failed("start a program", io::ErrorKind::TimedOut.into())),
+            }
+        }
+    }
+
+    /// Ends a parked one and removes what it holds.
+    pub(crate) async fn dismiss(mut self) {
+        self.kill();
+        while !matches!(self.next().await, Ok(Occurrence::Event(SandboxEvent::Gone)) | Err(_)) {}
+        if let Some(held) = self.held.take() {
+            // What cannot be removed goes with the instance.
+            drop(held.release().await);
+        }
+    }
+
     /// Acts on one message; some are not the monitor's business.
     fn take_message(
         &mut self,
         message: SandboxMessage,
         fd: Option<OwnedFd>,
-    ) -> Result<Option<SandboxEvent>, SandboxError> {
+    ) -> Result<Option<Occurrence>, SandboxError> {
         match message {
             SandboxMessage::Created => {
                 self.init = fd.map(watch).transpose().map_err(|error| failed("watch a sandbox", error))?;
@@ -153,6 +284,7 @@ impl LocalSandbox {
                 Ok(None)
             }
             SandboxMessage::ConnectionsUnbounded => {
+                self.is_unbounded = true;
                 setup::note_unbounded_connections(&mut self.isolation);
                 Ok(None)
             }
@@ -162,16 +294,73 @@ impl LocalSandbox {
             }
             SandboxMessage::Started => {
                 self.cpu_before = self.cgroup().and_then(SandboxCgroup::cpu_time).unwrap_or_default();
-                Ok(Some(SandboxEvent::Started))
+                Ok(Some(Occurrence::Event(SandboxEvent::Started)))
             }
             SandboxMessage::MainEnded { status, user_time, system_time, scratch } => {
                 self.main_usage = Some((user_time, system_time));
                 self.scratch = scratch;
-                Ok(Some(SandboxEvent::MainEnded(program_end(status))))
+                Ok(Some(Occurrence::Event(SandboxEvent::MainEnded(program_end(status)))))
             }
+            SandboxMessage::Parked => Ok(Some(Occurrence::Parked)),
             SandboxMessage::Failed(failure) => {
                 self.kill();
                 Err(setup::sandbox_failed(failure))
+            }
+        }
+    }
+
+    /// Waits for what happens next. Cancel-safe.
+    async fn next(&mut self) -> Result<Occurrence, SandboxError> {
+        loop {
+            if self.gone {
+                return Ok(Occurrence::Event(SandboxEvent::Gone));
+            }
+            // In this order: what a sandbox said before it ended is read before its end.
+            let woken = tokio::select! {
+                biased;
+                message = self.events.async_io(Interest::READABLE, |handle| handle.0.receive()),
+                    if !self.events_closed => Woken::Message(message),
+                () = readable(self.listener.as_ref()) => Woken::Notice,
+                () = out_of_memory(self.oom.as_ref()) => Woken::OutOfMemory,
+                () = readable(self.init.as_ref()) => Woken::InitEnded,
+            };
+            match woken {
+                Woken::Message(Ok(Some((message, fd)))) => {
+                    if let Some(occurred) = self.take_message(message, fd)? {
+                        return Ok(occurred);
+                    }
+                }
+                Woken::Message(Ok(None)) if self.init.is_some() => self.events_closed = true,
+                Woken::Message(Ok(None)) => {
+                    self.gone = true;
+                    return Err(failed("launch a sandbox", io::Error::other("the sandbox engine has ended")));
+                }
+                Woken::Message(Err(error)) => {
+                    self.kill();
+                    return Err(failed("hear from a sandbox", error));
+                }
+                Woken::Notice => {
+                    if let Some(event) = self.take_notice() {
+                        return Ok(Occurrence::Event(event));
+                    }
+                }
+                Woken::OutOfMemory => {
+                    // The kernel tells before it kills, and sometimes finds memory after all.
+                    let killed = self.cgroup().is_some_and(|cgroup| cgroup.oom_kills() > 0);
+                    if killed {
+                        self.oom = None;
+                        return Ok(Occurrence::Event(SandboxEvent::OutOfMemory));
+                    }
+                }
+                // Between two polls of one wait, it may have spoken and died: its words come first.
+                Woken::InitEnded => match self.events.get_ref().0.receive() {
+                    Ok(Some((message, fd))) => {
+                        if let Some(occurred) = self.take_message(message, fd)? {
+                            return Ok(occurred);
+                        }
+                    }
+                    Ok(None) | Err(_) => self.gone = true,
+                },
             }
         }
     }
@@ -232,60 +421,16 @@ impl RunningSandbox for LocalSandbox {
     }
 
     fn program_start(&self) -> ProgramStart {
-        ProgramStart::COLD
+        self.start.clone()
     }
 
     async fn next_event(&mut self) -> Result<SandboxEvent, SandboxError> {
+        if let Some(event) = self.replayed.pop_front() {
+            return Ok(event);
+        }
         loop {
-            if self.gone {
-                return Ok(SandboxEvent::Gone);
-            }
-            // In this order: what a sandbox said before it ended is read before its end.
-            let woken = tokio::select! {
-                biased;
-                message = self.events.async_io(Interest::READABLE, |handle| handle.0.receive()),
-                    if !self.events_closed => Woken::Message(message),
-                () = readable(self.listener.as_ref()) => Woken::Notice,
-                () = out_of_memory(self.oom.as_ref()) => Woken::OutOfMemory,
-                () = readable(self.init.as_ref()) => Woken::InitEnded,
-            };
-            match woken {
-                Woken::Message(Ok(Some((message, fd)))) => {
-                    if let Some(event) = self.take_message(message, fd)? {
-                        return Ok(event);
-                    }
-                }
-                Woken::Message(Ok(None)) if self.init.is_some() => self.events_closed = true,
-                Woken::Message(Ok(None)) => {
-                    self.gone = true;
-                    return Err(failed("launch a sandbox", io::Error::other("the sandbox engine has ended")));
-                }
-                Woken::Message(Err(error)) => {
-                    self.kill();
-                    return Err(failed("hear from a sandbox", error));
-                }
-                Woken::Notice => {
-                    if let Some(event) = self.take_notice() {
-                        return Ok(event);
-                    }
-                }
-                Woken::OutOfMemory => {
-                    // The kernel tells before it kills, and sometimes finds memory after all.
-                    let killed = self.cgroup().is_some_and(|cgroup| cgroup.oom_kills() > 0);
-                    if killed {
-                        self.oom = None;
-                        return Ok(SandboxEvent::OutOfMemory);
-                    }
-                }
-                // Between two polls of one wait, it may have spoken and died: its words come first.
-                Woken::InitEnded => match self.events.get_ref().0.receive() {
-                    Ok(Some((message, fd))) => {
-                        if let Some(event) = self.take_message(message, fd)? {
-                            return Ok(event);
-                        }
-                    }
-                    Ok(None) | Err(_) => self.gone = true,
-                },
+            if let Occurrence::Event(event) = self.next().await? {
+                return Ok(event);
             }
         }
     }

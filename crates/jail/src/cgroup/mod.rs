@@ -203,7 +203,7 @@ pub struct CgroupUsage {
 #[derive(Debug)]
 pub struct SandboxCgroup {
     paths: ControllerPaths,
-    bandwidth: Bandwidth,
+    limits: CgroupLimits,
 }
 
 impl SandboxCgroup {
@@ -212,23 +212,66 @@ impl SandboxCgroup {
     /// # Errors
     /// A folder or a limit could not be made; nothing is left of it.
     pub fn create(instance: &CgroupInstance, name: &str, limits: CgroupLimits) -> Result<Self, CgroupError> {
-        let limits = limits.but_for_trials();
-        let cgroup = Self { paths: instance.paths().controllers().join(name), bandwidth: limits.bandwidth() };
-        let made = cgroup.make(limits);
-        if made.is_err() {
-            cgroup.remove_now();
-        }
-        made.map(|()| cgroup)
+        let cgroup = Self::create_for_later(instance, name, limits)?;
+        cgroup.limit_cpu()?;
+        Ok(cgroup)
     }
 
-    fn make(&self, limits: CgroupLimits) -> Result<(), CgroupError> {
+    /// The same but for the CPU, which is unlimited until [`Self::check_out`]: what is done ahead of a program is not to
+    /// spend what is the program's.
+    ///
+    /// # Errors
+    /// As [`Self::create`].
+    pub fn create_for_later(instance: &CgroupInstance, name: &str, limits: CgroupLimits) -> Result<Self, CgroupError> {
+        let limits = limits.but_for_trials();
+        let cgroup = Self { paths: instance.paths().controllers().join(name), limits };
+        // Dropping it removes what there is of it.
+        cgroup.make()?;
+        Ok(cgroup)
+    }
+
+    fn make(&self) -> Result<(), CgroupError> {
         for folder in self.paths.folders() {
             make_folder(folder)?;
         }
         match self.paths.version {
-            Version::V1 => v1::set_limits(&self.paths, limits),
-            Version::V2 => v2::set_limits(&self.paths, limits),
+            Version::V1 => v1::set_limits(&self.paths, self.limits),
+            Version::V2 => v2::set_limits(&self.paths, self.limits),
         }
+    }
+
+    fn limit_cpu(&self) -> Result<(), CgroupError> {
+        match self.paths.version {
+            Version::V1 => v1::limit_cpu(&self.paths, self.limits.bandwidth()),
+            Version::V2 => v2::limit_cpu(&self.paths, self.limits.bandwidth()),
+        }
+    }
+
+    /// Sets the limits of a program for processes that were made before it was known, the CPU's among them.
+    ///
+    /// # Errors
+    /// A limit could not be set: the processes use more memory already, for one.
+    pub fn check_out(&mut self, limits: CgroupLimits) -> Result<(), CgroupError> {
+        let before = std::mem::replace(&mut self.limits, limits.but_for_trials());
+        if self.limits.memory != before.memory {
+            match self.paths.version {
+                Version::V1 => v1::change_memory(&self.paths, before.memory, self.limits.memory)?,
+                Version::V2 => v2::set_memory(&self.paths, self.limits.memory)?,
+            }
+        }
+        if self.limits.pids != before.pids {
+            write(&self.paths.pids.join("pids.max"), self.limits.pids)?;
+        }
+        self.limit_cpu()
+    }
+
+    /// Memory that its processes use now, in bytes.
+    pub fn memory(&self) -> Option<u64> {
+        let file = match self.paths.version {
+            Version::V1 => "memory.usage_in_bytes",
+            Version::V2 => "memory.current",
+        };
+        read_number(&self.paths.memory.join(file))
     }
 
     /// Files for init to write "0" into: who opened them is what the kernel asks, not who writes.
@@ -264,7 +307,7 @@ impl SandboxCgroup {
     /// Gives the processes one CPU, if they have less: a killed process must run to die, and at a thousandth of a CPU
     /// that takes seconds. Not more, because a program can make its death take long.
     pub fn hurry_death(&self) {
-        let Bandwidth { quota, period, .. } = self.bandwidth;
+        let Bandwidth { quota, period, .. } = self.limits.bandwidth();
         if quota >= period {
             return;
         }

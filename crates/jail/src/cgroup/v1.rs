@@ -7,30 +7,57 @@ use rustix::{
     fs::{Mode, OFlags, open},
 };
 
-use super::{CgroupError, CgroupLimits, CgroupUsage, ControllerPaths, read_keyed, read_number, write};
+use super::{Bandwidth, CgroupError, CgroupLimits, CgroupUsage, ControllerPaths, read_keyed, read_number, write};
 
 /// Part of the memory limit that TCP buffers may take beside it, and at most how much.
 const TCP_SHARE: u64 = 16;
 const TCP_MAX: u64 = 16 << 20;
 
+/// Memory and processes.
 pub(super) fn set_limits(paths: &ControllerPaths, limits: CgroupLimits) -> Result<(), CgroupError> {
-    write(&paths.memory.join("memory.limit_in_bytes"), limits.memory)?;
+    write(&paths.memory.join(MEMORY), limits.memory)?;
     // Memory and swap together, unlike v2: the same number means no swap. The file is missing on a kernel without
     // swap accounting, and there the limit above would let a sandbox swap, so swappiness is the second line.
-    let with_swap = paths.memory.join("memory.memsw.limit_in_bytes");
+    let with_swap = paths.memory.join(MEMORY_AND_SWAP);
     if with_swap.exists() {
         write(&with_swap, limits.memory)?;
     } else {
         write(&paths.memory.join("memory.swappiness"), 0)?;
     }
-    // TCP buffers have an account of their own on v1, on top of the other: a small one, so that the sum stays close to
-    // the limit.
+    limit_tcp(paths, limits.memory)?;
+    write(&paths.pids.join("pids.max"), limits.pids)
+}
+
+const MEMORY: &str = "memory.limit_in_bytes";
+const MEMORY_AND_SWAP: &str = "memory.memsw.limit_in_bytes";
+
+/// TCP buffers have an account of their own on v1, on top of the other: a small one, so that the sum stays close to the
+/// limit.
+fn limit_tcp(paths: &ControllerPaths, memory: u64) -> Result<(), CgroupError> {
     let tcp = paths.memory.join("memory.kmem.tcp.limit_in_bytes");
-    if tcp.exists() {
-        write(&tcp, (limits.memory / TCP_SHARE).min(TCP_MAX))?;
+    if tcp.exists() { write(&tcp, (memory / TCP_SHARE).min(TCP_MAX)) } else { Ok(()) }
+}
+
+/// Changes the memory limit that [`set_limits`] set.
+pub(super) fn change_memory(paths: &ControllerPaths, before: u64, memory: u64) -> Result<(), CgroupError> {
+    let with_swap = paths.memory.join(MEMORY_AND_SWAP);
+    let with_swap = with_swap.exists().then_some(with_swap);
+    // The limit with swap is never below the one without: the kernel refuses that.
+    match with_swap {
+        Some(with_swap) if memory > before => {
+            write(&with_swap, memory)?;
+            write(&paths.memory.join(MEMORY), memory)?;
+        }
+        Some(with_swap) => {
+            write(&paths.memory.join(MEMORY), memory)?;
+            write(&with_swap, memory)?;
+        }
+        None => write(&paths.memory.join(MEMORY), memory)?,
     }
-    write(&paths.pids.join("pids.max"), limits.pids)?;
-    let bandwidth = limits.bandwidth();
+    limit_tcp(paths, memory)
+}
+
+pub(super) fn limit_cpu(paths: &ControllerPaths, bandwidth: Bandwidth) -> Result<(), CgroupError> {
     write(&paths.cpu.join("cpu.cfs_period_us"), bandwidth.period)?;
     set_quota(paths, bandwidth.quota)?;
     let burst = paths.cpu.join("cpu.cfs_burst_us");

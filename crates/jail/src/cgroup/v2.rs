@@ -2,19 +2,27 @@
 
 use std::time::Duration;
 
-use super::{CgroupError, CgroupLimits, CgroupUsage, ControllerPaths, read_keyed, read_number, write};
+use super::{Bandwidth, CgroupError, CgroupLimits, CgroupUsage, ControllerPaths, read_keyed, read_number, write};
 
+/// Memory and processes.
 pub(super) fn set_limits(paths: &ControllerPaths, limits: CgroupLimits) -> Result<(), CgroupError> {
     let cgroup = &paths.memory;
-    write(&cgroup.join("memory.max"), limits.memory)?;
+    set_memory(paths, limits.memory)?;
     // Swap alone, unlike v1. The file is missing on a kernel without swap, where there is nothing to forbid.
     let swap = cgroup.join("memory.swap.max");
     if swap.exists() {
         write(&swap, 0)?;
     }
     write(&cgroup.join("memory.oom.group"), 1)?;
-    write(&cgroup.join("pids.max"), limits.pids)?;
-    let bandwidth = limits.bandwidth();
+    write(&cgroup.join("pids.max"), limits.pids)
+}
+
+pub(super) fn set_memory(paths: &ControllerPaths, memory: u64) -> Result<(), CgroupError> {
+    write(&paths.memory.join("memory.max"), memory)
+}
+
+pub(super) fn limit_cpu(paths: &ControllerPaths, bandwidth: Bandwidth) -> Result<(), CgroupError> {
+    let cgroup = &paths.cpu;
     set_quota(paths, bandwidth.quota, bandwidth.period)?;
     let burst = cgroup.join("cpu.max.burst");
     // Kernels before 5.14 have no burst; the quota holds without it.

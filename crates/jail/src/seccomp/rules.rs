@@ -111,12 +111,7 @@ pub const ZYGOTE_RULES: &[Rule] = &[
         "a worker restricts itself",
         &["seccomp", "landlock_create_ruleset", "landlock_add_rule", "landlock_restrict_self"],
     ),
-    when(
-        "the worker's probe of its own filter must not be answered by this one",
-        &["vhangup"],
-        &[],
-        Action::Refuse,
-    ),
+    when("the worker's probe of its own filter must not be answered by this one", &["vhangup"], &[], Action::Refuse),
 ];
 
 /// The table.

@@ -39,11 +39,6 @@ pub(crate) fn close_all_from(first: i32, keep: impl AsFd) -> Result<(), Errno> {
     close_range(keep.max(first) + 1, u32::MAX)
 }
 
-/// Closes every descriptor above `last`.
-pub(crate) fn close_all_above(last: i32) -> Result<(), Errno> {
-    close_range(last.cast_unsigned() + 1, u32::MAX)
-}
-
 fn close_range(first: u32, last: u32) -> Result<(), Errno> {
     // SAFETY: only init and its child get here, right after their clone: what is closed belongs to values of the
     // parent's code which this process never returns to and never drops (it ends by exit_now or by an execution).

@@ -1,5 +1,439 @@
-//! Warm interpreters.
+//! Warm interpreters of one engine: the tree of zygotes, the workers that are parked, and the way of a program to one.
 
+mod choice;
+mod counts;
 mod options;
+mod order;
+mod pool;
+mod tree;
 
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::Path,
+    sync::{
+        Arc, Mutex, Weak,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use aevatar_sandbox_contract::{
+    ExecutionId, ExecutionPlan, ProgramStart, PythonEnvironment, ResourceLimits, SandboxError, StartPath, WarmProfile,
+    ZygoteMode,
+};
+use aevatar_sandbox_jail::{Engine, spec::ZygoteSpec};
+use tokio::{
+    sync::Semaphore,
+    time::{sleep, timeout},
+};
+
+use crate::{
+    backend::{Host, failed, lock},
+    boxes::{DiskLimits, Origin},
+    layout::{PROGRAM, PYTHON, scratch_links},
+    plan::{scratch, zygote_variables},
+    sandbox::LocalSandbox,
+};
+
+use choice::Profiles;
+pub(crate) use counts::ImportCounts;
 pub use options::{BARE, ZygoteOptions, ZygoteProfile};
+pub(crate) use order::{Order, is_set_late};
+use pool::Pool;
+pub(crate) use tree::ReadyZygote;
+use tree::Tree;
+
+/// A zygote that has done nothing for so long while somebody waited for it hangs. A fork takes it a millisecond.
+const ZYGOTE_PATIENCE: Duration = Duration::from_secs(3);
+/// How often a request tries to have a worker forked before it goes cold.
+const ATTEMPTS: u32 = 2;
+/// Memory that a worker is taken to use before one was measured, in bytes.
+const FIRST_GUESS: u64 = 8 << 20;
+const TICK: Duration = Duration::from_secs(1);
+
+/// Warm interpreters of one engine.
+#[derive(Debug)]
+pub(crate) struct Warm {
+    host: Weak<Host>,
+    engine: Arc<Engine>,
+    environment: PythonEnvironment,
+    options: ZygoteOptions,
+    tree: Tree,
+    pools: Vec<ProfilePool>,
+    /// What parked workers are made for.
+    template: Mutex<Template>,
+    /// Workers that are made ahead at the same time: what runs is not to starve.
+    makers: Arc<Semaphore>,
+    counts: Arc<ImportCounts>,
+}
+
+#[derive(Debug)]
+struct ProfilePool {
+    pool: Mutex<Pool<Parked>>,
+    parked_served: AtomicU64,
+    forked_served: AtomicU64,
+    /// Memory of the worker that parked last.
+    memory: AtomicU64,
+}
+
+/// A worker that waits for a program.
+struct Parked {
+    sandbox: Box<LocalSandbox>,
+    memory: u64,
+}
+
+impl std::fmt::Debug for Parked {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Parked").field("memory", &self.memory).finish_non_exhaustive()
+    }
+}
+
+/// The limits that parked workers are made with: those of the programs that come.
+#[derive(Clone, Debug)]
+struct Template {
+    plan: ExecutionPlan,
+    /// Programs in a row that would not fit.
+    misfits: u32,
+}
+
+/// Programs in a row that do not fit a template until it is theirs.
+const MISFITS: u32 = 3;
+
+impl Warm {
+    /// Begins to make them. Must be called inside a runtime.
+    pub(crate) fn start(
+        host: &Arc<Host>,
+        engine: &Arc<Engine>,
+        execution: &ExecutionPlan,
+        options: &ZygoteOptions,
+    ) -> Arc<Self> {
+        let environment = execution.environment.clone();
+        let spec = ZygoteSpec {
+            argv: [PYTHON, PROGRAM].map(str::to_owned).into(),
+            env: zygote_variables(),
+            scratch_links: scratch_links(&environment),
+        };
+        let profiles = Profiles::new(options, installed_modules(&environment.packages));
+        let pools = profiles.all().iter().map(|profile| ProfilePool {
+            pool: Mutex::new(Pool::new(options.parked_min, options.parked_max, profile.parent.is_none())),
+            parked_served: AtomicU64::new(0),
+            forked_served: AtomicU64::new(0),
+            memory: AtomicU64::new(FIRST_GUESS),
+        });
+        let pools = pools.collect();
+        let template = ExecutionPlan {
+            code: Vec::new(),
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            imports: Vec::new(),
+            ..execution.clone()
+        };
+        let warm = Arc::new(Self {
+            host: Arc::downgrade(host),
+            engine: Arc::clone(engine),
+            environment,
+            options: options.clone(),
+            tree: Tree::plant(engine, &spec, profiles, options),
+            pools,
+            template: Mutex::new(Template { plan: template, misfits: 0 }),
+            makers: Arc::new(Semaphore::new(makers())),
+            counts: Arc::clone(&host.counts),
+        });
+        drop(tokio::spawn(look_after(Arc::downgrade(&warm))));
+        warm
+    }
+
+    /// A sandbox that has started the program of `execution`; nothing when it has to start cold.
+    pub(crate) async fn launch(self: &Arc<Self>, execution: &ExecutionPlan) -> Option<LocalSandbox> {
+        let host = self.host.upgrade()?;
+        if execution.zygote == ZygoteMode::Off || !order::can_be_set_late(&execution.env) {
+            return None;
+        }
+        let choice = self.tree.profiles.choose(&execution.imports);
+        self.counts.add(&choice.missing);
+        let planned = scratch(execution, host.tier, host.disks.is_ok()).ok()?;
+        let wanted = (planned.backing, DiskLimits::of(&planned.limits));
+        self.learn(execution, &host);
+        while let Some(parked) = self.take(choice.profile, wanted) {
+            let mut sandbox = *parked.sandbox;
+            let start = self.start_of(StartPath::Parked, choice.profile);
+            if sandbox.check_out(&host, execution, planned.limits.clone(), start).await.is_ok() {
+                self.count(choice.profile, StartPath::Parked);
+                self.refill(choice.profile);
+                return Some(sandbox);
+            }
+            // It died while it waited, or cannot have these limits.
+        }
+        for _attempt in 0..ATTEMPTS {
+            let (profile, zygote) = self.tree.nearest(choice.profile)?;
+            let Ok(mut sandbox) = self.fork(&host, execution, &zygote, false).await else { continue };
+            let start = self.start_of(StartPath::Forked, profile);
+            if sandbox.check_out(&host, execution, planned.limits.clone(), start).await.is_ok() {
+                self.count(profile, StartPath::Forked);
+                self.refill(choice.profile);
+                return Some(sandbox);
+            }
+        }
+        None
+    }
+
+    fn start_of(&self, path: StartPath, profile: usize) -> ProgramStart {
+        let name = self.tree.profiles.all().get(profile).map(|profile| profile.name.clone());
+        ProgramStart { path, profile: name }
+    }
+
+    fn count(&self, profile: usize, path: StartPath) {
+        let Some(pool) = self.pools.get(profile) else { return };
+        let counter = if path == StartPath::Parked { &pool.parked_served } else { &pool.forked_served };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Lets parked workers be made for programs like this one, once enough of them have come.
+    fn learn(&self, execution: &ExecutionPlan, host: &Host) {
+        let disk = |plan: &ExecutionPlan| {
+            scratch(plan, host.tier, host.disks.is_ok()).map(|plan| (plan.backing, DiskLimits::of(&plan.limits))).ok()
+        };
+        let mut template = lock(&self.template);
+        if disk(&template.plan) == disk(execution) {
+            template.misfits = 0;
+            return;
+        }
+        template.misfits += 1;
+        if template.misfits >= MISFITS {
+            template.misfits = 0;
+            template.plan.limits = execution.limits.clone();
+            template.plan.disk_limit_is_default = execution.disk_limit_is_default;
+        }
+    }
+
+    fn take(&self, profile: usize, wanted: (aevatar_sandbox_jail::spec::ScratchBacking, DiskLimits)) -> Option<Parked> {
+        let pool = self.pools.get(profile)?;
+        lock(&pool.pool).take(|parked| parked.sandbox.disk() == wanted && parked.sandbox.is_alive())
+    }
+
+    /// A worker that was forked into a box of its own and is locked in.
+    async fn fork(
+        &self,
+        host: &Arc<Host>,
+        execution: &ExecutionPlan,
+        zygote: &Arc<ReadyZygote>,
+        rehearse: bool,
+    ) -> Result<LocalSandbox, SandboxError> {
+        let (engine, asked) = (Arc::clone(&self.engine), Arc::clone(zygote));
+        // The cgroup is the box's, not the execution's: it may wait for another one.
+        let plan = ExecutionPlan { id: ExecutionId::generate(), ..Template::of(execution) };
+        let making = Arc::clone(host);
+        let made = tokio::task::spawn_blocking(move || {
+            making.make_box(&plan, Origin::Fork { engine: &engine, zygote: &asked, rehearse })
+        });
+        let parts = made.await.map_err(|error| failed("make a box", io::Error::other(error)))??;
+        let mut sandbox = LocalSandbox::new(parts).map_err(|error| failed("watch a sandbox", error))?;
+        loop {
+            tokio::select! {
+                parked = timeout(ZYGOTE_PATIENCE, sandbox.parked()) => match parked {
+                    Ok(parked) => {
+                        parked?;
+                        zygote.note_answer();
+                        return Ok(sandbox);
+                    }
+                    Err(_) if zygote.silence() < ZYGOTE_PATIENCE => {}
+                    Err(_) => {
+                        zygote.give_up();
+                        return Err(failed("fork a zygote", io::Error::other("it does not answer")));
+                    }
+                },
+                () = zygote.lost() => return Err(failed("fork a zygote", io::Error::other("it is gone"))),
+            }
+        }
+    }
+
+    /// Has workers made until there are as many as there should be.
+    fn refill(self: &Arc<Self>, profile: usize) {
+        loop {
+            let Some(pool) = self.pools.get(profile) else { return };
+            {
+                let mut pool = lock(&pool.pool);
+                if pool.missing() == 0 || !self.is_affordable(profile) {
+                    return;
+                }
+                pool.begin();
+            }
+            let warm = Arc::downgrade(self);
+            let makers = Arc::clone(&self.makers);
+            drop(tokio::spawn(async move {
+                // It is never closed.
+                let turn = makers.acquire_owned().await;
+                let Some(warm) = warm.upgrade() else { return };
+                let made = warm.park(profile).await;
+                drop(turn);
+                if let Some(pool) = warm.pools.get(profile) {
+                    let unwanted = lock(&pool.pool).end(made.ok().flatten());
+                    drop(unwanted);
+                }
+            }));
+        }
+    }
+
+    async fn park(&self, profile: usize) -> Result<Option<Parked>, SandboxError> {
+        let Some(host) = self.host.upgrade() else { return Ok(None) };
+        // A parent's worker would count as one of this profile, and be slower for its programs.
+        let zygote = match self.tree.nearest(profile) {
+            Some((found, zygote)) if found == profile => zygote,
+            _ => return Ok(None),
+        };
+        let plan = lock(&self.template).plan.clone();
+        let rehearse = host.busy.load(Ordering::Relaxed) < cpus();
+        let sandbox = self.fork(&host, &plan, &zygote, rehearse).await?;
+        let memory = sandbox.memory().unwrap_or(FIRST_GUESS);
+        if let Some(pool) = self.pools.get(profile) {
+            pool.memory.store(memory, Ordering::Relaxed);
+        }
+        Ok(Some(Parked { sandbox: Box::new(sandbox), memory }))
+    }
+
+    /// Whether another worker of this profile fits the memory that all parked ones may have together.
+    fn is_affordable(&self, profile: usize) -> bool {
+        let others = self.pools.iter().enumerate().filter(|(place, _)| *place != profile);
+        let used: u64 = others.map(|(_, pool)| memory_of(&lock(&pool.pool))).sum();
+        let Some(pool) = self.pools.get(profile) else { return false };
+        // Its own pool is locked by the caller; what is in there is taken to be like the last one.
+        let each = pool.memory.load(Ordering::Relaxed);
+        used.saturating_add(each) <= self.options.parked_memory
+    }
+
+    /// Once a second: what is not needed goes, what is missing comes.
+    fn tick(self: &Arc<Self>) {
+        for (profile, pool) in self.pools.iter().enumerate() {
+            let unwanted = {
+                let mut pool = lock(&pool.pool);
+                let mut unwanted = pool.tick();
+                unwanted.extend(pool.remove(|parked| !parked.sandbox.is_alive()));
+                unwanted
+            };
+            drop(unwanted);
+            self.refill(profile);
+        }
+    }
+
+    /// Returns when every profile has been tried, and those that are there have had a moment to park workers.
+    pub(crate) async fn ready(self: &Arc<Self>) {
+        self.tree.tried().await;
+        for profile in 0..self.pools.len() {
+            self.refill(profile);
+        }
+        let parked = async {
+            while self.pools.iter().zip(self.tree.nodes()).any(|(pool, node)| {
+                node.ready().is_some() && {
+                    let pool = lock(&pool.pool);
+                    pool.count() < pool.target()
+                }
+            }) {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        // Whether they park or not is seen at the first program.
+        drop(timeout(ZYGOTE_PATIENCE, parked).await);
+    }
+
+    /// Ends all parked workers, and makes no more.
+    pub(crate) async fn drain(&self) {
+        let parked: Vec<Parked> = self.pools.iter().flat_map(|pool| lock(&pool.pool).drain()).collect();
+        for parked in parked {
+            parked.sandbox.dismiss().await;
+        }
+    }
+
+    pub(crate) fn report(&self) -> Vec<WarmProfile> {
+        let profiles = self.tree.profiles.all().iter();
+        profiles
+            .zip(self.tree.nodes())
+            .zip(&self.pools)
+            .map(|((profile, node), pool)| {
+                let (built, lost) = node.counts();
+                let (parked, target) = {
+                    let pool = lock(&pool.pool);
+                    (pool.count(), pool.target())
+                };
+                WarmProfile {
+                    name: profile.name.clone(),
+                    environment: self.environment.name.clone(),
+                    modules: profile.modules.clone(),
+                    ready: node.ready().is_some(),
+                    problem: node.problem(),
+                    parked,
+                    target,
+                    built,
+                    lost,
+                    served_parked: pool.parked_served.load(Ordering::Relaxed),
+                    served_forked: pool.forked_served.load(Ordering::Relaxed),
+                }
+            })
+            .collect()
+    }
+}
+
+impl Template {
+    /// What matters of an execution for a box that it or another one will have.
+    fn of(execution: &ExecutionPlan) -> ExecutionPlan {
+        ExecutionPlan {
+            code: Vec::new(),
+            args: Vec::new(),
+            env: BTreeMap::new(),
+            imports: Vec::new(),
+            limits: ResourceLimits { cpu_time: None, ..execution.limits.clone() },
+            ..execution.clone()
+        }
+    }
+}
+
+fn memory_of(pool: &Pool<Parked>) -> u64 {
+    pool.parked().map(|parked| parked.memory).sum()
+}
+
+async fn look_after(warm: Weak<Warm>) {
+    loop {
+        sleep(TICK).await;
+        let Some(warm) = warm.upgrade() else { return };
+        warm.tick();
+    }
+}
+
+fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+fn makers() -> usize {
+    cpus().div_ceil(2)
+}
+
+/// First parts of the names of the modules in a folder of packages.
+fn installed_modules(packages: &Path) -> BTreeSet<String> {
+    let entries = std::fs::read_dir(packages).into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let first = name.split('.').next().unwrap_or_default().to_owned();
+            // `name`, `name.py`, `name.cpython-311-x86_64-linux-gnu.so`; not `name-1.0.dist-info`.
+            let is_module = !first.is_empty() && !first.contains('-') && first != "__pycache__";
+            is_module.then_some(first)
+        })
+        .collect()
+}
+
+/// A program that runs, for [`Host::busy`].
+#[derive(Debug)]
+pub(crate) struct Busy(Arc<AtomicUsize>);
+
+impl Busy {
+    pub(crate) fn new(counter: &Arc<AtomicUsize>) -> Self {
+        counter.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(counter))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
