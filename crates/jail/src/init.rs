@@ -32,13 +32,19 @@ use crate::{
 /// The life of pid 1. `life` is its socket to the launcher: a byte there means that the ids are mapped.
 pub(crate) fn run(spec: &SandboxSpec, fds: LaunchFds, life: OwnedFd) -> ! {
     let _ = rustix::thread::set_name(c"sandbox-init");
-    signals::restore_defaults();
+    signals::unblock_all();
     // Dropping would close descriptors that close_all_but has already closed, under numbers that live again.
     let fds = std::mem::ManuallyDrop::new(fds);
     let life = std::mem::ManuallyDrop::new(life);
-    let outcome = prepare(spec, &fds, &life).and_then(|()| match &fds.program {
-        ProgramFds::Source(_) => start_program(spec, &fds).map(Main::Child),
-        ProgramFds::Fork { zygote, checkout } => ask_zygote(spec, &fds, zygote, checkout, &life).map(|()| Main::Worker),
+    let outcome = prepare(spec, &fds, &life).and_then(|namespaces| {
+        // As above: what is not needed is closed by number.
+        let namespaces = std::mem::ManuallyDrop::new(namespaces);
+        match &fds.program {
+            ProgramFds::Source(_) => start_program(spec, &fds).map(Main::Child),
+            ProgramFds::Fork { zygote, checkout } => {
+                ask_zygote(spec, &fds, (zygote, checkout), &namespaces, &life).map(|()| Main::Worker)
+            }
+        }
     });
     match outcome {
         Ok(Main::Child(main)) => reap(main, &fds.events),
@@ -51,8 +57,8 @@ pub(crate) fn run(spec: &SandboxSpec, fds: LaunchFds, life: OwnedFd) -> ! {
     }
 }
 
-/// Everything that needs privilege, in order.
-fn prepare(spec: &SandboxSpec, fds: &LaunchFds, life: &OwnedFd) -> Result<(), SetupFailure> {
+/// Everything that needs privilege, in order. Returns the namespaces that a worker is to join, if one is.
+fn prepare(spec: &SandboxSpec, fds: &LaunchFds, life: &OwnedFd) -> Result<Vec<OwnedFd>, SetupFailure> {
     if layers::is_on(Layer::ClosedDescriptors) {
         let mut keep: Vec<BorrowedFd<'_>> = fds.all();
         keep.push(life.as_fd());
@@ -76,6 +82,11 @@ fn prepare(spec: &SandboxSpec, fds: &LaunchFds, life: &OwnedFd) -> Result<(), Se
         }
     }
     mount_scratch(spec, fds.scratch.as_ref())?;
+    // Before the private /proc is there: what is looked up in that stays known, and pid 1 is to be unknown.
+    let namespaces = match &fds.program {
+        ProgramFds::Source(_) => Vec::new(),
+        ProgramFds::Fork { .. } => open_namespaces()?,
+    };
     if spec.proc && layers::is_on(Layer::PidNamespace) {
         let options: &[_] = &[("subset", Some("pid")), ("hidepid", Some("ptraceable"))];
         let options = if layers::is_on(Layer::RestrictedProc) { options } else { &[] };
@@ -89,9 +100,20 @@ fn prepare(spec: &SandboxSpec, fds: &LaunchFds, life: &OwnedFd) -> Result<(), Se
     privileges::become_unreadable(layers::is_on(Layer::UnreadableInit))
         .during(SetupStep::DropPrivileges, "dumpable")?;
     if !layers::is_on(Layer::NoCapabilities) {
-        return privileges::hand_on_all().during(SetupStep::DropPrivileges, "capabilities");
+        privileges::hand_on_all().during(SetupStep::DropPrivileges, "capabilities")?;
+        return Ok(namespaces);
     }
-    privileges::drop_all().during(SetupStep::DropPrivileges, "capabilities")
+    privileges::drop_all().during(SetupStep::DropPrivileges, "capabilities")?;
+    Ok(namespaces)
+}
+
+/// The namespaces of this process, in the order of a fork request.
+fn open_namespaces() -> Result<Vec<OwnedFd>, SetupFailure> {
+    let open_one = |name| {
+        let path = format!("/proc/self/ns/{name}");
+        open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).during(SetupStep::CreateNamespaces, name)
+    };
+    ["user", "mnt", "net", "ipc", "uts", "cgroup", "pid"].into_iter().map(open_one).collect()
 }
 
 /// Waits until the launcher has mapped the ids. End of file without a byte means that it failed, and said so.
@@ -214,24 +236,16 @@ enum Main {
 fn ask_zygote(
     spec: &SandboxSpec,
     fds: &LaunchFds,
-    zygote: &OwnedFd,
-    checkout: &OwnedFd,
+    (zygote, checkout): (&OwnedFd, &OwnedFd),
+    namespaces: &[OwnedFd],
     life: &OwnedFd,
 ) -> Result<(), SetupFailure> {
-    let step = SetupStep::CreateNamespaces;
-    let mut namespaces = Vec::new();
-    for name in ["user", "mnt", "net", "ipc", "uts", "cgroup", "pid"] {
-        let path = format!("/proc/self/ns/{name}");
-        namespaces.push(open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).during(step, name)?);
-    }
     let request = fork_request(spec);
     let mut sent: Vec<BorrowedFd<'_>> = namespaces.iter().map(AsFd::as_fd).collect();
     sent.push(life.as_fd());
     let single = [&fds.events, &fds.stdin, &fds.stdout, &fds.stderr, &fds.report, checkout];
     sent.extend(single.into_iter().chain(&fds.cgroups).map(AsFd::as_fd));
     send_raw(zygote, &request, &sent).during(SetupStep::Channel, "zygote")?;
-    // Dropping would close numbers that are closed already.
-    std::mem::forget(namespaces);
     descriptors::close_all_but(&[fds.events.as_fd(), life.as_fd()])
         .during(SetupStep::PlaceDescriptors, "descriptors of the program")?;
     signals::ignore_ended_children();

@@ -136,7 +136,7 @@ pub(crate) fn fork_request(spec: &SandboxSpec) -> Vec<u8> {
 /// The life of a new process of the launcher's that becomes the first zygote of a tree. It is in mount, network and ipc
 /// namespaces of its own.
 pub(crate) fn run(spec: &ZygoteSpec, socket: OwnedFd) -> ! {
-    signals::restore_defaults();
+    signals::unblock_all();
     let tell = |socket: &OwnedFd, failure: SetupFailure| {
         let _ = send_raw(socket, &[&[wire::BROKEN], failure.to_string().as_bytes()].concat(), &[]);
     };

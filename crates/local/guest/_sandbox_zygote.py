@@ -21,6 +21,8 @@ PROGRAM = "/work/main.py"
 # Characters of a reason why a zygote cannot be.
 MAX_REASON = 200
 HUGE_PAGE = 2 << 20
+# The highest descriptor that a zygote has for itself.
+LAST_FILE = 6
 
 # What programs do first, by the module that they do it with. A zygote has done it before it is forked, so that what is
 # made at the first use is there; a worker does it once more when there is time, so that its own copies of the pages
@@ -113,6 +115,7 @@ def grow(modules):
             _import(name)
         rehearse()
         _find_pools()
+        _let_go_of_files()
     except BaseException as error:
         return f"{type(error).__name__}: {error}".encode()[:MAX_REASON]
     inherited = frozenset(sys.modules)
@@ -137,6 +140,19 @@ def rehearse():
     for module, text in REHEARSALS.items():
         if not module or module in sys.modules:
             exec(compile(text, "<rehearsal>", "exec"), {"__name__": "<rehearsal>"})
+
+
+def _let_go_of_files():
+    """A worker closes every file of its zygote, so what holds one would be broken there."""
+    if manager := sys.modules.get("matplotlib.font_manager"):
+        # Each font that was drawn with is an open file.
+        manager._get_font.cache_clear()
+    gc.collect()
+    open_files = {int(name) for name in os.listdir("/proc/self/fd")}
+    # The folder that is being listed is the one above; it is closed by now.
+    left = [file for file in open_files if file > LAST_FILE and os.path.exists(f"/proc/self/fd/{file}")]
+    if left:
+        raise OSError(f"an import left {os.readlink(f'/proc/self/fd/{left[0]}')} open")
 
 
 def _find_pools():
@@ -287,9 +303,15 @@ def _unload():
     for name in ("last_exc", "last_type", "last_value", "last_traceback"):
         if hasattr(sys, name):
             setattr(sys, name, None)
-    own = [_forget(name) for name in list(sys.modules) if name == "__main__" or name not in inherited]
+    # The newest come first. To look at all would copy the pages of all their names.
+    names = ["__main__"]
+    for name in reversed(sys.modules):
+        if name in inherited:
+            break
+        names.append(name)
+    own = [_forget(name) for name in names if name in sys.modules]
     _quietly(gc.collect)
-    for reference in reversed(own):
+    for reference in own:
         _clear(reference)
     _quietly(gc.collect)
 

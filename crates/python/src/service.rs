@@ -1,6 +1,11 @@
 //! The service: one call from a request to a result.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use aevatar_sandbox_contract::{
     CodeFinding, DEFAULT_LIMITS, ErrorCode, ExecutionId, ExecutionPlan, ExecutionStatus, ImportPolicy, IsolationReport,
@@ -59,6 +64,9 @@ pub fn default_concurrency() -> usize {
     cpus() * 16
 }
 
+/// For how long an environment that was ready is taken to be ready: looking at it takes a hundred system calls.
+const READY_FOR: Duration = Duration::from_secs(1);
+
 /// Programs that may be read at the same time without being run, for each CPU. Each takes milliseconds as a rule.
 const VALIDATIONS_PER_CPU: usize = 8;
 
@@ -71,6 +79,8 @@ fn cpus() -> usize {
 pub struct PythonSandboxService {
     backend: Arc<dyn SandboxBackend>,
     environments: Arc<PythonEnvironmentManager>,
+    /// Environments that were found ready a moment ago, by name.
+    ready: Arc<Mutex<HashMap<String, (Instant, PythonEnvironment)>>>,
     progress: Arc<dyn PrepareProgress + Send + Sync>,
     validator: PythonCodeValidator,
     /// As many programs are read at the same time as there are CPUs; a hostile one takes tenths of a second.
@@ -99,6 +109,7 @@ impl PythonSandboxService {
         Self {
             backend,
             environments: Arc::new(environments),
+            ready: Arc::default(),
             progress: Arc::new(NoProgress),
             validator: PythonCodeValidator::new(options.validator.clone()),
             readers: Arc::new(Semaphore::new(cpus())),
@@ -280,9 +291,21 @@ impl PythonSandboxService {
         if let Some(name) = name {
             selection.name = name;
         }
+        let name = selection.name.clone();
+        // Nothing panics while it holds the lock.
+        let known = self.ready.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
+        if let Some((_, environment)) = known.filter(|(at, _)| at.elapsed() < READY_FOR) {
+            return Ok(environment);
+        }
         let prepared = tokio::task::spawn_blocking(move || environments.prepare(&selection, progress.as_ref())).await;
         match prepared {
-            Ok(environment) => environment.map_err(environment_unavailable),
+            Ok(Ok(environment)) => {
+                let mut ready = self.ready.lock().unwrap_or_else(PoisonError::into_inner);
+                ready.retain(|_, (at, _)| at.elapsed() < READY_FOR);
+                ready.insert(name, (Instant::now(), environment.clone()));
+                Ok(environment)
+            }
+            Ok(Err(error)) => Err(environment_unavailable(error)),
             Err(error) => {
                 Err(SandboxError::new(ErrorCode::SandboxFailure, "the preparation of the environment was broken off")
                     .with_source(error))

@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use super::last_errno;
 
 /// A descriptor that is readable when a child has ended, in place of the signal. The signal stays blocked in children,
-/// which call [`restore_defaults`].
+/// which call [`unblock_all`].
 pub(crate) fn ended_children() -> Result<OwnedFd, Errno> {
     let mut children = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: the pointer is valid for writes.
@@ -32,13 +32,18 @@ pub(crate) fn ignore_ended_children() {
     unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
 }
 
-/// Gives every signal its default action again, and blocks none.
-pub(crate) fn restore_defaults() {
+/// Blocks no signal.
+pub(crate) fn unblock_all() {
     let mut none = std::mem::MaybeUninit::<libc::sigset_t>::zeroed();
     // SAFETY: the pointer is valid for writes.
     unsafe { libc::sigemptyset(none.as_mut_ptr()) };
     // SAFETY: `none` was initialised just above and the old mask is not asked for.
     unsafe { libc::sigprocmask(libc::SIG_SETMASK, none.as_ptr(), std::ptr::null_mut()) };
+}
+
+/// Gives every signal its default action again, and blocks none.
+pub(crate) fn restore_defaults() {
+    unblock_all();
     for number in 1..libc::SIGRTMAX() {
         // SAFETY: the default action is no code of ours. KILL, STOP and glibc's own two refuse, which is as well.
         unsafe { libc::signal(number, libc::SIG_DFL) };

@@ -12,7 +12,7 @@ use std::{
     io,
     path::Path,
     sync::{
-        Arc, Mutex, Weak,
+        Arc, Mutex, OnceLock, Weak,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -400,7 +400,9 @@ async fn look_after(warm: Weak<Warm>) {
 }
 
 fn cpus() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+    // Finding out takes a dozen system calls.
+    static CPUS: OnceLock<usize> = OnceLock::new();
+    *CPUS.get_or_init(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
 }
 
 fn makers() -> usize {
