@@ -11,7 +11,7 @@ use tokio::{task::JoinSet, time::sleep};
 use super::{
     client::{Connection, ExecutionResult, Request},
     latency,
-    processes::{self, tree},
+    processes::{available_memory, cpu_time, tree},
     programs::Program,
     progress,
     server::Server,
@@ -28,6 +28,11 @@ pub(super) struct Density {
     pub(super) probes: usize,
 }
 
+/// Between two looks at the server's processes.
+const LOOK: Duration = Duration::from_millis(500);
+/// CPU time that the server's processes take in that time, at most, when nothing starts any more: two ticks.
+const QUIET: Duration = Duration::from_millis(20);
+
 /// What was measured of many sandboxes at once.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -43,10 +48,13 @@ pub(super) struct DensityReport {
     pub(super) first_error: Option<String>,
     /// From the first request to the last start.
     pub(super) all_started_ms: f64,
-    /// By how much the host's available memory shrank, for each sandbox: kernel memory and all.
+    /// By how much the host's available memory shrank, for each sandbox: the kernel's part and all, and what others on
+    /// the host took or gave back meanwhile.
     pub(super) host_memory_mib_each: f64,
     /// Median of the peaks that the sandboxes' own cgroups counted.
     pub(super) peak_memory_mib_p50: Option<f64>,
+    /// The larger of the two: what is believed.
+    pub(super) memory_mib_each: f64,
     /// `print("hi")` before.
     pub(super) hello_empty: Option<Summary>,
     /// `print("hi")` while all of them sleep.
@@ -60,7 +68,7 @@ pub(super) async fn measure(server: &Server, density: Density) -> anyhow::Result
     let mut connection = Connection::open(server.address).await?;
     let hello_empty = probe(&mut connection, &hello, probes).await?;
     let processes_before = tree(server.pid())?.len();
-    let memory_before = processes::available_memory()?;
+    let memory_before = available_memory()?;
 
     let code = format!("import numpy, time; time.sleep({})", length.as_secs_f64());
     let request = Request::execute(server.address, &json!({ "code": code, "timeout": 4.0 * length.as_secs_f64() }));
@@ -70,8 +78,8 @@ pub(super) async fn measure(server: &Server, density: Density) -> anyhow::Result
         let (address, request) = (server.address, request.clone());
         tasks.spawn(async move { anyhow::Ok(Connection::open(address).await?.execute(&request).await?.1) });
     }
-    wait_until_started(server, processes_before + sandboxes, sent + length / 2).await?;
-    let memory_full = processes::available_memory()?;
+    wait_until_asleep(server, processes_before + sandboxes, sent + length * 3 / 5).await?;
+    let memory_full = available_memory()?;
     let hello_full = probe(&mut connection, &hello, probes).await?;
 
     let mut results: Vec<ExecutionResult> = Vec::new();
@@ -84,6 +92,8 @@ pub(super) async fn measure(server: &Server, density: Density) -> anyhow::Result
     }
     ensure!(!results.is_empty(), "no sandbox of {sandboxes} completed: {}", first_error.unwrap_or_default());
     let peaks = results.iter().filter_map(|result| result.usage.peak_memory_bytes).map(mebibytes);
+    let peak_memory_mib_p50 = median(&peaks.collect::<Vec<_>>());
+    let host_memory_mib_each = mebibytes(memory_before.saturating_sub(memory_full)) / float(sandboxes);
     let last_start = results.iter().filter_map(|result| result.started_at).max();
     Ok(DensityReport {
         sandboxes,
@@ -91,8 +101,9 @@ pub(super) async fn measure(server: &Server, density: Density) -> anyhow::Result
         alive_at_once: alive_at_once(&results),
         first_error,
         all_started_ms: last_start.map_or(0.0, |start| start.duration_since(sent_at).as_secs_f64() * 1000.0),
-        host_memory_mib_each: mebibytes(memory_before.saturating_sub(memory_full)) / float(sandboxes),
-        peak_memory_mib_p50: median(&peaks.collect::<Vec<_>>()),
+        host_memory_mib_each,
+        peak_memory_mib_p50,
+        memory_mib_each: host_memory_mib_each.max(peak_memory_mib_p50.unwrap_or(0.0)),
         hello_empty,
         hello_full,
     })
@@ -106,14 +117,15 @@ async fn probe(connection: &mut Connection, hello: &Request, probes: usize) -> a
     Ok(Summary::of(&times))
 }
 
-/// Waits until the server's tree has grown to `processes` and stopped growing, or until the deadline. A sandbox is at
-/// least one process more; parked ones that are taken hide some.
-async fn wait_until_started(server: &Server, processes: usize, deadline: Instant) -> anyhow::Result<()> {
-    let mut last = 0;
+/// Waits until the server's tree has at least so many `processes` and takes no CPU time any more, or until the deadline.
+/// A sandbox is at least one process more; parked ones that are taken hide some.
+async fn wait_until_asleep(server: &Server, processes: usize, deadline: Instant) -> anyhow::Result<()> {
+    let mut last = cpu_time(&tree(server.pid())?);
     while Instant::now() < deadline {
-        sleep(Duration::from_millis(500)).await;
-        let now = tree(server.pid())?.len();
-        if now >= processes && now <= last {
+        sleep(LOOK).await;
+        let tree = tree(server.pid())?;
+        let now = cpu_time(&tree);
+        if tree.len() >= processes && now.saturating_sub(last) <= QUIET {
             break;
         }
         last = now;

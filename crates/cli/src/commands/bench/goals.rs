@@ -181,11 +181,11 @@ fn of_density(report: &BenchReport) -> Vec<Goal> {
             part(density.alive_at_once),
         ),
         Goal::new(
-            &format!("{count} sandboxes with numpy: the host's memory, each"),
+            &format!("{count} sandboxes with numpy: memory, each"),
             Comparison::AtMost,
             12.0,
             Unit::Mebibytes,
-            Some(density.host_memory_mib_each),
+            Some(density.memory_mib_each),
         ),
         Goal::new(
             &format!("print(\"hi\") beside {count} sandboxes to an empty server"),

@@ -21,6 +21,13 @@ use super::{
     statistics::{Summary, median},
 };
 
+/// How long one turn may take, if it is of more than one run.
+const TURN: Duration = Duration::from_millis(200);
+/// What takes longer than this has fewer turns.
+const SLOW: Duration = Duration::from_millis(500);
+/// It takes part in every n-th round.
+const SLOW_EVERY: usize = 3;
+
 /// A way of running a program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -43,13 +50,29 @@ pub(super) enum Way {
     WarmInterpreter,
 }
 
+impl Way {
+    /// What tables call it.
+    pub(super) const fn title(self) -> &'static str {
+        match self {
+            Self::Sandbox => "sandbox",
+            Self::SandboxTenth => "at 100m",
+            Self::SandboxCold => "cold",
+            Self::CommandLine => "run",
+            Self::CommandLineInMemory => "run --disk 4Mi",
+            Self::Python => "python",
+            Self::Bubblewrap => "bwrap+python",
+            Self::WarmInterpreter => "warm exec",
+        }
+    }
+}
+
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Effort {
     /// Turns of every way.
     pub(super) rounds: usize,
-    /// Requests in a row, in each turn of a way that takes milliseconds: as fast as a client that sends one after the
-    /// other, which leaves the server no rest between them.
+    /// Runs in a row in each turn, where [`TURN`] is enough for them: as a client sends one after the other, which
+    /// leaves the server no rest between them.
     pub(super) burst: usize,
     /// How long to wait until no program starts cold any more.
     pub(super) warm_up: Duration,
@@ -134,10 +157,11 @@ impl Contender {
         Ok(())
     }
 
-    /// Runs once or a few times without counting. What cannot be compared with is said, and does not end the bench; the
-    /// sandbox itself must work.
-    async fn try_out(&mut self, connection: &mut Connection) -> anyhow::Result<()> {
-        for _ in 0..self.burst.min(3) {
+    /// Runs a few times without counting, and finds out how many runs are a turn of at most `burst`. What cannot be
+    /// compared with is said, and does not end the bench; the sandbox itself must work.
+    async fn try_out(&mut self, connection: &mut Connection, burst: usize) -> anyhow::Result<()> {
+        let begin = Instant::now();
+        while self.runner.is_ok() && self.times.len() < burst && begin.elapsed() < TURN {
             if let Err(error) = self.measure(connection).await {
                 if matches!(self.way, Way::Sandbox | Way::SandboxTenth) {
                     return Err(error);
@@ -145,6 +169,11 @@ impl Contender {
                 self.runner = Err(format!("{error:#}"));
             }
         }
+        // The first run fills caches.
+        let usual = self.times.iter().min().copied().unwrap_or_default();
+        self.burst =
+            (1..=burst).rev().find(|runs| usual * u32::try_from(*runs).unwrap_or(u32::MAX) <= TURN).unwrap_or(1);
+        self.every = if usual > SLOW { SLOW_EVERY } else { 1 };
         (self.times, self.paths, self.startups) = (Vec::new(), PathTimes::default(), Vec::new());
         Ok(())
     }
@@ -174,24 +203,12 @@ fn request_with(server: &Server, program: Program, name: &str, value: Value) -> 
 }
 
 /// The ways that a program is run in.
-fn contenders(
-    program: Program,
-    server: &Server,
-    options: &ServerOptions,
-    python: &HostPython,
-    burst: usize,
-) -> Vec<Contender> {
-    // A cold start of everything takes seconds: it has fewer turns.
-    let (slow, every) = match program {
-        Program::Hello => (3, 1),
-        Program::All => (1, 3),
-        _ => (1, 1),
-    };
-    let new = |way, runner, burst, every| Contender {
+fn contenders(program: Program, server: &Server, options: &ServerOptions, python: &HostPython) -> Vec<Contender> {
+    let new = |way, runner| Contender {
         way,
         runner,
-        burst,
-        every,
+        burst: 1,
+        every: 1,
         times: Vec::new(),
         paths: PathTimes::default(),
         startups: Vec::new(),
@@ -200,13 +217,13 @@ fn contenders(
     let command = |command| Ok(Runner::Command(Box::new(command)));
     let cold = request_with(server, program, "isolation", json!({ "zygote": "off" }));
     let mut contenders = vec![
-        new(Way::Sandbox, http(request(server, program)), burst, 1),
-        new(Way::SandboxCold, http(cold), slow, every),
-        new(Way::Python, command(python.plain(program)), slow, every),
+        new(Way::Sandbox, http(request(server, program))),
+        new(Way::SandboxCold, http(cold)),
+        new(Way::Python, command(python.plain(program))),
     ];
     // It would have to find the host's fonts each time, as it may write nowhere.
     if program != Program::Matplotlib {
-        contenders.push(new(Way::Bubblewrap, command(python.bubblewrap(program)), slow, every));
+        contenders.push(new(Way::Bubblewrap, command(python.bubblewrap(program))));
     }
     match program {
         Program::Hello => {
@@ -215,14 +232,14 @@ fn contenders(
                 run.args(more).args(["-c", program.code()]);
                 run
             };
-            contenders.push(new(Way::CommandLine, command(run(&[])), 1, 1));
-            contenders.push(new(Way::CommandLineInMemory, command(run(&["--disk", "4Mi"])), 1, 1));
+            contenders.push(new(Way::CommandLine, command(run(&[]))));
+            contenders.push(new(Way::CommandLineInMemory, command(run(&["--disk", "4Mi"]))));
         }
         Program::Describe => {
             let tenth = request_with(server, program, "resources", json!({ "cpuLimit": "100m" }));
-            contenders.push(new(Way::SandboxTenth, http(tenth), burst, 1));
+            contenders.push(new(Way::SandboxTenth, http(tenth)));
             let warm = python.warm(program).map(Runner::Warm).map_err(|error| format!("{error:#}"));
-            contenders.push(new(Way::WarmInterpreter, warm, burst, 1));
+            contenders.push(new(Way::WarmInterpreter, warm));
         }
         _ => {}
     }
@@ -264,13 +281,11 @@ pub(super) async fn measure(
         effort.warm_up.as_secs()
     ));
     let cold = warm_up(server, programs, effort.warm_up).await?;
-    let mut works: Vec<(Program, Vec<Contender>)> = programs
-        .iter()
-        .map(|program| (*program, contenders(*program, server, options, python, effort.burst)))
-        .collect();
+    let mut works: Vec<(Program, Vec<Contender>)> =
+        programs.iter().map(|program| (*program, contenders(*program, server, options, python))).collect();
     let mut connection = Connection::open(server.address).await?;
     for contender in works.iter_mut().flat_map(|(_, contenders)| contenders) {
-        contender.try_out(&mut connection).await?;
+        contender.try_out(&mut connection, effort.burst).await?;
     }
     for round in 0..effort.rounds {
         progress(format_args!("latency: round {} of {}", round + 1, effort.rounds));

@@ -24,6 +24,7 @@ mod throughput;
 mod sample;
 
 use std::{
+    collections::BTreeMap,
     io::{self, Write as _},
     path::{Path, PathBuf},
     process::ExitCode,
@@ -307,20 +308,27 @@ fn notes(report: &BenchReport) -> Vec<String> {
     if load > 0.5 {
         notes.push(format!("the host was busy before the bench began (load {load:.2}): trust ratios, not times"));
     }
-    for LatencyReport { program, stayed_cold, ways, .. } in &report.latency {
-        if *stayed_cold {
-            notes.push(format!("{} stayed cold: no warm interpreter was found for it", program.title()));
-        }
+    let cold: Vec<&str> =
+        report.latency.iter().filter(|latency| latency.stayed_cold).map(|latency| latency.program.title()).collect();
+    if !cold.is_empty() {
+        notes.push(format!("stayed cold, as no warm interpreter was found: {}", cold.join("; ")));
+    }
+    // By the way and the reason: what is missing is mostly missing for all programs.
+    let mut missing: BTreeMap<(Way, &str), Vec<&str>> = BTreeMap::new();
+    for LatencyReport { program, ways, .. } in &report.latency {
         for way in ways {
             if let Some(why) = &way.unavailable {
-                let hint = if way.way == Way::Bubblewrap && why.starts_with("could not start") {
-                    " (to compare with bubblewrap, install it: `apt-get install bubblewrap`)"
-                } else {
-                    ""
-                };
-                notes.push(format!("{}, {:?}: not measured: {why}{hint}", program.title(), way.way));
+                missing.entry((way.way, why)).or_default().push(program.title());
             }
         }
+    }
+    for ((way, why), programs) in missing {
+        let hint = if way == Way::Bubblewrap && why.starts_with("could not start") {
+            " (to compare with bubblewrap, install it: `apt-get install bubblewrap`)"
+        } else {
+            ""
+        };
+        notes.push(format!("{}, not measured of {}: {why}{hint}", way.title(), programs.join("; ")));
     }
     for throughput in &report.throughput {
         if let Some(why) = &throughput.raw.unavailable {

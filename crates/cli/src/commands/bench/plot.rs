@@ -10,10 +10,14 @@ use super::{
 };
 
 const WIDTH: f64 = 860.0;
-/// Left of the charts: names of programs, numbers of the scale.
-const LEFT: f64 = 190.0;
-/// Right of the charts: the value of the longest bar, names of curves.
-const RIGHT: f64 = 150.0;
+/// Left of the bars: names of programs.
+const BARS_LEFT: f64 = 190.0;
+/// Right of the bars: the value of the longest one.
+const BARS_RIGHT: f64 = 90.0;
+/// Left of the curves: numbers of the scale.
+const CURVES_LEFT: f64 = 76.0;
+/// Right of the curves: their names.
+const CURVES_RIGHT: f64 = 160.0;
 const BAR: f64 = 15.0;
 const BAR_PITCH: f64 = 18.0;
 const GROUP_GAP: f64 = 16.0;
@@ -34,7 +38,7 @@ const KINDS: [(&str, &str); 6] = [
     ("sandbox, cold", "#9cc3e6"),
     ("sandbox, forked", "#3f87c9"),
     ("sandbox, parked", "#0b4f91"),
-    ("warm interpreter, no isolation", "#7a9e7e"),
+    ("warm exec, no isolation", "#7a9e7e"),
 ];
 /// The colours of curves.
 const CURVES: [&str; 2] = ["#0b4f91", "#c2571a"];
@@ -129,38 +133,38 @@ fn bars(picture: &mut Picture, top: f64, reports: &[LatencyReport]) -> f64 {
         .map(|report| (report.program, bars_of(report)))
         .filter(|(_, bars)| !bars.is_empty())
         .collect();
-    picture.text((24.0, top + 34.0), heading(), "From request to result, one after the other");
+    picture.text((24.0, top + 34.0), heading(), "From request to result, one after the other (medians)");
     let used = |kind: usize| groups.iter().any(|(_, bars)| bars.iter().any(|(of, _)| *of == kind));
     let mut x = 24.0;
     for (kind, (name, color)) in KINDS.iter().enumerate().filter(|(kind, _)| used(*kind)) {
         picture.rectangle((x, top + 50.0), (12.0, 12.0), color, KINDS.get(kind).map_or("", |(name, _)| name));
         picture.text((x + 17.0, top + 60.0), style(12.0, FAINT_INK, Anchor::Start), name);
-        // Letters of this size are some 6.2 pixels wide.
-        x += 34.0 + 6.2 * float(name.len());
+        // Letters of this size are at most some 6.6 pixels wide.
+        x += 28.0 + 6.6 * float(name.len());
     }
 
     let scale = LogScale::of(groups.iter().flat_map(|(_, bars)| bars).map(|(_, value)| *value));
-    let width = WIDTH - LEFT - RIGHT + 60.0;
+    let width = WIDTH - BARS_LEFT - BARS_RIGHT;
     let chart = top + 78.0;
     let lines: usize = groups.iter().map(|(_, bars)| bars.len()).sum();
     let bottom = chart + float(lines) * BAR_PITCH + float(groups.len()) * GROUP_GAP;
     for power in scale.from..=scale.to {
         let value = 10_f64.powi(power);
-        let x = LEFT + width * scale.place(value);
+        let x = BARS_LEFT + width * scale.place(value);
         picture.line((x, chart), (x, bottom), if power == scale.from { AXIS } else { GRID }, 1.0, false);
         picture.text((x, bottom + 16.0), style(11.0, FAINT_INK, Anchor::Middle), &milliseconds(value));
     }
     let mut y = chart + GROUP_GAP / 2.0;
     for (program, bars) in &groups {
         let middle = y + float(bars.len()) * BAR_PITCH / 2.0 + 3.0;
-        picture.text((LEFT - 12.0, middle), style(13.0, INK, Anchor::End), program.title());
+        picture.text((BARS_LEFT - 12.0, middle), style(13.0, INK, Anchor::End), program.title());
         for (kind, value) in bars {
             let (name, color) = KINDS.get(*kind).copied().unwrap_or_default();
             let length = (width * scale.place(*value)).max(1.0);
             let title = format!("{}: {name}: {}", program.title(), milliseconds(*value));
-            picture.rectangle((LEFT, y), (length, BAR), color, &title);
+            picture.rectangle((BARS_LEFT, y), (length, BAR), color, &title);
             let ink = if name.starts_with("sandbox") { INK } else { FAINT_INK };
-            picture.text((LEFT + length + 6.0, y + 12.0), style(11.0, ink, Anchor::Start), &milliseconds(*value));
+            picture.text((BARS_LEFT + length + 6.0, y + 12.0), style(11.0, ink, Anchor::Start), &milliseconds(*value));
             y += BAR_PITCH;
         }
         y += GROUP_GAP;
@@ -189,7 +193,7 @@ fn round_up(value: f64) -> (f64, f64) {
 /// Draws below `top`; the new bottom.
 fn curves(picture: &mut Picture, top: f64, reports: &[ThroughputReport]) -> f64 {
     picture.text((24.0, top + 40.0), heading(), "Executions per second, by clients at once");
-    let (chart, width) = (top + 62.0, WIDTH - LEFT - RIGHT + 60.0 - 60.0);
+    let (chart, width) = (top + 62.0, WIDTH - CURVES_LEFT - CURVES_RIGHT);
     let bottom = chart + CURVES_HEIGHT;
     let rates = reports
         .iter()
@@ -199,19 +203,24 @@ fn curves(picture: &mut Picture, top: f64, reports: &[ThroughputReport]) -> f64 
     let mut rate = 0.0;
     while rate <= most + step / 2.0 {
         picture.line(
-            (LEFT, height(rate)),
-            (LEFT + width, height(rate)),
+            (CURVES_LEFT, height(rate)),
+            (CURVES_LEFT + width, height(rate)),
             if rate > 0.0 { GRID } else { AXIS },
             1.0,
             false,
         );
-        picture.text((LEFT - 10.0, height(rate) + 4.0), style(11.0, FAINT_INK, Anchor::End), &format!("{rate:.0}"));
+        picture.text(
+            (CURVES_LEFT - 10.0, height(rate) + 4.0),
+            style(11.0, FAINT_INK, Anchor::End),
+            &format!("{rate:.0}"),
+        );
         rate += step;
     }
     let clients: Vec<usize> =
         reports.first().map(|report| report.points.iter().map(|point| point.clients).collect()).unwrap_or_default();
-    let place =
-        |index: usize| LEFT + 20.0 + (width - 40.0) * float(index) / float(clients.len().saturating_sub(1).max(1));
+    let place = |index: usize| {
+        CURVES_LEFT + 20.0 + (width - 40.0) * float(index) / float(clients.len().saturating_sub(1).max(1))
+    };
     for (index, clients) in clients.iter().enumerate() {
         picture.text((place(index), bottom + 18.0), style(11.0, FAINT_INK, Anchor::Middle), &clients.to_string());
     }
@@ -219,7 +228,7 @@ fn curves(picture: &mut Picture, top: f64, reports: &[ThroughputReport]) -> f64 
     let mut names: Vec<(f64, &str, String)> = Vec::new();
     for (report, color) in reports.iter().zip(CURVES) {
         if let Some(raw) = report.raw.per_second {
-            picture.line((LEFT, height(raw)), (LEFT + width, height(raw)), color, 1.5, true);
+            picture.line((CURVES_LEFT, height(raw)), (CURVES_LEFT + width, height(raw)), color, 1.5, true);
             names.push((height(raw), color, format!("raw forks, {}", profile(report.program))));
         }
         let points: Vec<(f64, f64)> =
@@ -233,7 +242,7 @@ fn curves(picture: &mut Picture, top: f64, reports: &[ThroughputReport]) -> f64 
         let y = (y + 4.0).max(free);
         free = y + 15.0;
         let color = CURVES.into_iter().find(|known| *known == color).unwrap_or(INK);
-        picture.text((LEFT + width + 10.0, y), style(12.0, color, Anchor::Start), &name);
+        picture.text((CURVES_LEFT + width + 10.0, y), style(12.0, color, Anchor::Start), &name);
     }
     bottom + 26.0
 }

@@ -16,7 +16,8 @@ use super::{
 
 /// Of times of which one in fifty is six times as long.
 fn summary(milliseconds: u64) -> Summary {
-    let time = |number: u64| Duration::from_millis(if number % 50 == 0 { 6 * milliseconds } else { milliseconds });
+    let time =
+        |number: u64| Duration::from_millis(if number.is_multiple_of(50) { 6 * milliseconds } else { milliseconds });
     Summary::of(&(0..100).map(time).collect::<Vec<_>>()).unwrap()
 }
 
@@ -93,6 +94,7 @@ pub(super) fn report() -> BenchReport {
             all_started_ms: 2500.0,
             host_memory_mib_each: 9.5,
             peak_memory_mib_p50: Some(5.5),
+            memory_mib_each: 9.5,
             hello_empty: Some(summary(2)),
             hello_full: Some(summary(3)),
         }),

@@ -109,18 +109,18 @@ fn optional(value: Option<f64>) -> String {
 
 fn latency(reports: &[LatencyReport]) -> String {
     let others = [
-        (Way::SandboxCold, "cold"),
-        (Way::SandboxTenth, "at 100m"),
-        (Way::WarmInterpreter, "warm exec"),
-        (Way::Python, "python"),
-        (Way::Bubblewrap, "bwrap+python"),
-        (Way::CommandLine, "run"),
-        (Way::CommandLineInMemory, "run --disk 4Mi"),
+        Way::SandboxCold,
+        Way::SandboxTenth,
+        Way::WarmInterpreter,
+        Way::Python,
+        Way::Bubblewrap,
+        Way::CommandLine,
+        Way::CommandLineInMemory,
     ];
     let shown: Vec<_> =
-        others.into_iter().filter(|(way, _)| reports.iter().any(|report| report.times(*way).is_some())).collect();
-    let mut head = vec!["program", "sandbox", "p99", "started"];
-    head.extend(shown.iter().map(|(_, name)| *name));
+        others.into_iter().filter(|way| reports.iter().any(|report| report.times(*way).is_some())).collect();
+    let mut head = vec!["program", Way::Sandbox.title(), "p99", "started"];
+    head.extend(shown.iter().map(|way| way.title()));
     let mut table = Table::new(&head);
     for report in reports {
         let ours = report.way(Way::Sandbox);
@@ -131,7 +131,7 @@ fn latency(reports: &[LatencyReport]) -> String {
             optional(times.map(|times| times.p99_ms)),
             ours.map_or_else(String::new, |ours| paths::shares(&ours.paths)),
         ];
-        row.extend(shown.iter().map(|(way, _)| optional(report.times(*way).map(|times| times.p50_ms))));
+        row.extend(shown.iter().map(|way| optional(report.times(*way).map(|times| times.p50_ms))));
         table.row(row);
     }
     table.text()

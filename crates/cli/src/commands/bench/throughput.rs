@@ -25,6 +25,10 @@ use super::{
 pub(super) const CLIENTS: [usize; 7] = [1, 2, 4, 8, 16, 32, 64];
 /// Before anything counts, so that pools have found their sizes.
 const RAMP: Duration = Duration::from_millis(500);
+/// Where the raw rate is measured a second time: next to the number of clients that the goal is about.
+const AMID: usize = 16;
+/// The longest time for one number of clients, where programs take seconds.
+const LONGEST: Duration = Duration::from_secs(30);
 
 /// What is measured, and what of the host it is compared with.
 const LOADS: [(Program, ForkProfile); 2] =
@@ -89,16 +93,18 @@ pub(super) async fn measure(
         let raw = RawRate { profile, per_second: None, runs: Vec::new(), unavailable: None };
         ThroughputReport { program, points: Vec::new(), raw }
     });
-    for (index, clients) in CLIENTS.into_iter().enumerate() {
-        if index.is_multiple_of(CLIENTS.len() / 2) {
+    raw_rates(&mut reports, python, time);
+    for clients in CLIENTS {
+        if clients == AMID {
             raw_rates(&mut reports, python, time);
         }
         for report in &mut reports {
             progress(format_args!("throughput: {} with {clients} clients", report.program.title()));
             let request = latency::request(server, report.program);
-            report.points.push(load(server, &request, clients, time).await?);
+            report.points.push(load_long_enough(server, &request, clients, time).await?);
         }
     }
+    raw_rates(&mut reports, python, time);
     Ok(reports.into())
 }
 
@@ -106,6 +112,23 @@ fn raw_rates(reports: &mut [ThroughputReport], python: &HostPython, time: Durati
     for ThroughputReport { raw, .. } in reports {
         progress(format_args!("throughput: the raw rate of forks, {:?}", raw.profile));
         raw.measure(python, time);
+    }
+}
+
+/// For `time`, or for as long as it takes until each client has had two answers.
+async fn load_long_enough(
+    server: &Server,
+    request: &Request,
+    clients: usize,
+    mut time: Duration,
+) -> anyhow::Result<LoadPoint> {
+    loop {
+        let point = load(server, request, clients, time).await?;
+        let answers = point.times.map_or(0, |times| times.samples);
+        if answers >= 2 * clients || time >= LONGEST {
+            return Ok(point);
+        }
+        time = (time * 3).min(LONGEST);
     }
 }
 
