@@ -48,8 +48,8 @@ pub(super) struct DensityReport {
     pub(super) first_error: Option<String>,
     /// From the first request to the last start.
     pub(super) all_started_ms: f64,
-    /// By how much the host's available memory shrank, for each sandbox: the kernel's part and all, and what others on
-    /// the host took or gave back meanwhile.
+    /// By how much the host's available memory shrank, for each sandbox that was alive then: the kernel's part and all,
+    /// and what others on the host took or gave back meanwhile.
     pub(super) host_memory_mib_each: f64,
     /// Median of the peaks that the sandboxes' own cgroups counted.
     pub(super) peak_memory_mib_p50: Option<f64>,
@@ -79,7 +79,7 @@ pub(super) async fn measure(server: &Server, density: Density) -> anyhow::Result
         tasks.spawn(async move { anyhow::Ok(Connection::open(address).await?.execute(&request).await?.1) });
     }
     wait_until_asleep(server, processes_before + sandboxes, sent + length * 3 / 5).await?;
-    let memory_full = available_memory()?;
+    let (memory_full, measured_at) = (available_memory()?, jiff::Timestamp::now());
     let hello_full = probe(&mut connection, &hello, probes).await?;
 
     let mut results: Vec<ExecutionResult> = Vec::new();
@@ -93,7 +93,8 @@ pub(super) async fn measure(server: &Server, density: Density) -> anyhow::Result
     ensure!(!results.is_empty(), "no sandbox of {sandboxes} completed: {}", first_error.unwrap_or_default());
     let peaks = results.iter().filter_map(|result| result.usage.peak_memory_bytes).map(mebibytes);
     let peak_memory_mib_p50 = median(&peaks.collect::<Vec<_>>());
-    let host_memory_mib_each = mebibytes(memory_before.saturating_sub(memory_full)) / float(sandboxes);
+    let alive = results.iter().filter(|result| is_alive(result, measured_at)).count();
+    let host_memory_mib_each = mebibytes(memory_before.saturating_sub(memory_full)) / float(alive.max(1));
     let last_start = results.iter().filter_map(|result| result.started_at).max();
     Ok(DensityReport {
         sandboxes,
@@ -131,6 +132,10 @@ async fn wait_until_asleep(server: &Server, processes: usize, deadline: Instant)
         last = now;
     }
     Ok(())
+}
+
+fn is_alive(result: &ExecutionResult, at: jiff::Timestamp) -> bool {
+    result.started_at.is_some_and(|start| start <= at && at < result.finished_at)
 }
 
 /// The most executions that had started and not yet ended at one moment.
@@ -175,5 +180,7 @@ mod tests {
         assert_eq!(alive_at_once(&[ran(Some(1), 2), ran(Some(2), 3)]), 1);
         assert_eq!(alive_at_once(&[ran(Some(1), 5), ran(Some(2), 4), ran(Some(3), 9), ran(Some(6), 7)]), 3);
         assert_eq!(alive_at_once(&[ran(None, 5), ran(Some(2), 4)]), 1);
+        let at = ran(Some(3), 3).finished_at;
+        assert!(is_alive(&ran(Some(3), 4), at) && !is_alive(&ran(Some(2), 3), at) && !is_alive(&ran(None, 9), at));
     }
 }

@@ -114,3 +114,27 @@ fn parked_sandboxes(processes: &[Process]) -> std::io::Result<Vec<f64>> {
     sizes.sort_by(f64::total_cmp);
     Ok(sizes)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Child, Command};
+
+    use super::*;
+
+    #[test]
+    fn workers_are_found_by_their_name() {
+        let me = std::process::id();
+        assert_eq!(parked_sandboxes(&tree(me).unwrap()).unwrap(), Vec::<f64>::new());
+        let folder = tempfile::tempdir().unwrap();
+        let program = folder.path().join(WORKER);
+        std::fs::copy("/bin/sleep", &program).unwrap();
+        let mut workers: Vec<Child> = (0..2).map(|_| Command::new(&program).arg("60").spawn().unwrap()).collect();
+        let sizes = parked_sandboxes(&tree(me).unwrap()).unwrap();
+        for worker in &mut workers {
+            worker.kill().unwrap();
+            worker.wait().unwrap();
+        }
+        // They are in the namespace of this process, so that its memory is theirs, too.
+        assert!(matches!(sizes[..], [first, second] if first > 0.1 && first <= second), "{sizes:?}");
+    }
+}

@@ -67,9 +67,10 @@ impl Goal {
 
     fn number(&self, number: f64) -> String {
         match (self.unit, self.comparison) {
-            (Unit::Ratio, Comparison::AtMost) if number > 0.0 && number < 1.0 => {
+            (Unit::Ratio, Comparison::AtMost) if number > 0.0 && number < 0.75 => {
                 format!("1/{}", trimmed(1.0 / number))
             }
+            (Unit::Ratio, Comparison::AtMost) if number < 10.0 => format!("{} \u{d7}", two_places(number)),
             (Unit::Ratio, Comparison::AtMost) => format!("{} \u{d7}", trimmed(number)),
             (Unit::Ratio, Comparison::AtLeast) | (Unit::Part, _) => format!("{} %", trimmed(number * 100.0)),
             (Unit::Mebibytes, _) => format!("{} MiB", trimmed(number)),
