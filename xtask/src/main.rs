@@ -1,12 +1,11 @@
 //! The project's own commands.
 //!
-//! `cargo xtask ci` installs what tests need and runs every check; `vm-test` runs the tests on a stock Linux; `bench`
-//! measures the cold path, and `bench validator` the validator; `layers` leaves out each layer and shows what it stops;
+//! `cargo xtask ci` installs what tests need and runs every check; `vm-test` runs the tests on a stock Linux; `bench
+//! validator` measures the validator; `layers` leaves out each layer and shows what it stops;
 //! `lock` makes the locks of the default environment anew; `configuration`, `openapi` and `syscalls` write
 //! docs/configuration.md, openapi/aevatar-sandbox.json and docs/syscalls.md.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line without a library")]
 
-mod bench;
 mod ci;
 mod configuration;
 mod layers;
@@ -24,9 +23,10 @@ fn main() -> ExitCode {
     let outcome = match verb {
         "ci" => ci::run(),
         "bench" => match rest.first().map(String::as_str) {
-            None => bench::run(),
             Some("validator") => validator::run(),
-            Some(_) => Err(anyhow::anyhow!("name a part of bench: validator, or nothing")),
+            _ => Err(anyhow::anyhow!(
+                "`cargo xtask bench` measures only the `validator`; `aevatar-sandbox bench` measures everything else"
+            )),
         },
         "layers" => layers::run(rest),
         "lock" => lock::run(),

@@ -1,5 +1,6 @@
 //! One verb, one file.
 
+mod bench;
 mod configured;
 mod doctor;
 mod env;
@@ -43,6 +44,11 @@ enum Command {
     Doctor(PythonArgument),
     /// Manage Python environments.
     Env(env::EnvArguments),
+    /// Measure how fast this host runs programs, beside plain Python and bubblewrap.
+    ///
+    /// It starts a server of its own and ends it. Exits with 1 when it could not measure; a goal that is missed is a
+    /// result like any other.
+    Bench(bench::BenchArguments),
 }
 
 /// Which Python environments are made with.
@@ -80,6 +86,7 @@ pub(crate) fn execute(arguments: Arguments) -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Env(arguments) => env::run(arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
     };
     outcome.unwrap_or_else(|error| errors::report(&error))
 }

@@ -15,7 +15,7 @@ use aevatar_sandbox::{
 use aevatar_sandbox_server::{ApiKey, ServerOptions, Shutdown};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
@@ -52,6 +52,10 @@ pub(crate) struct ServeArguments {
     /// Whether programs may start in interpreters forked from warm ones [default: on]
     #[arg(long, value_enum, value_name = "MODE")]
     zygote: Option<ZygoteArgument>,
+
+    /// End when the process ends that started this one, as a bench does even after a SIGKILL
+    #[arg(long, hide = true)]
+    end_with_parent: bool,
 
     #[command(flatten)]
     python: PythonArgument,
@@ -90,6 +94,9 @@ impl ServeArguments {
 }
 
 pub(crate) fn run(arguments: ServeArguments) -> anyhow::Result<ExitCode> {
+    if arguments.end_with_parent {
+        set_parent_process_death_signal(Some(Signal::TERM)).context("could not ask for the death of the parent")?;
+    }
     let overrides = arguments.overrides();
     let configuration = configured::load_for_server(arguments.config, overrides)?;
     let options = server_options(&configuration);

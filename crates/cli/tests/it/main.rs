@@ -25,6 +25,7 @@ mod require;
 mod running;
 mod user;
 
+mod bench;
 mod command_line;
 mod concurrency;
 mod embed;
