@@ -212,8 +212,7 @@ impl Launcher<'_> {
         let _ = rustix::io::read(&self.children, &mut [0_u8; 128]);
         while let Some(end) = clone::take_ended() {
             let told = WorkerEnd { status: end.status, user_time: end.user_time, system_time: end.system_time };
-            let owner =
-                self.sandboxes.values().find(|sandbox| sandbox.worker == Some(end.pid));
+            let owner = self.sandboxes.values().find(|sandbox| sandbox.worker == Some(end.pid));
             match owner {
                 Some(sandbox) => sandbox.tell(&told),
                 // Only worth keeping while a zygote may still say whose it was.

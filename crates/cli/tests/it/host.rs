@@ -59,6 +59,18 @@ impl Process {
     }
 }
 
+/// Whether a process is the engine's, or kept warm, rather than a program's: it has one of our names.
+pub(crate) fn is_ours(pid: u32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("sandbox-"))
+}
+
+/// Whether a cgroup is that of a sandbox that waits for a program: it has members, and all are ours.
+pub(crate) fn is_parked(cgroup: &Path) -> bool {
+    let members = std::fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+    let mut members = members.lines().peekable();
+    members.peek().is_some() && members.all(|pid| pid.parse().is_ok_and(is_ours))
+}
+
 fn stat(pid: u32) -> Option<Stat> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in parentheses may contain anything; what follows is proc_pid_stat(5) from field 3 on.

@@ -117,14 +117,15 @@ impl Server {
     /// Processes of programs: what the keeper's engine has started. Keeper and engine are always there.
     pub(super) fn programs(&self) -> Vec<Process> {
         let tree = host::descendants(self.pid());
-        // One that is about to end has no name any more.
-        tree.into_iter().filter(|process| !["", "aevatar-sandbox-keeper"].contains(&process.name().as_str())).collect()
+        // One that is about to end has no name any more; the engine's own and what is kept warm are named by us.
+        tree.into_iter().filter(|process| !process.name().is_empty() && !host::is_ours(process.pid)).collect()
     }
 
-    /// The cgroups of sandboxes.
+    /// The cgroups of sandboxes, but for those that wait for a program.
     pub(super) fn sandboxes(&self) -> BTreeSet<PathBuf> {
         let entries = host::cgroups_of(self.pid()).into_iter().filter_map(|folder| std::fs::read_dir(folder).ok());
-        entries.flatten().flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
+        let folders = entries.flatten().flatten().map(|entry| entry.path()).filter(|path| path.is_dir());
+        folders.filter(|path| !host::is_parked(path)).collect()
     }
 
     pub(super) fn assert_next_works(&self) {
