@@ -242,7 +242,7 @@ impl Host {
         let limits = DEFAULT_LIMITS;
         let tried = cgroups.ok().map(|instance| {
             let cgroup_limits = CgroupLimits { millicores: 100, memory: limits.memory_limit.bytes(), pids: 64 };
-            SandboxCgroup::create(instance, "probe", cgroup_limits).map(|cgroup| cgroup.remove_now())
+            SandboxCgroup::create(instance, "probe", cgroup_limits).map(|mut cgroup| cgroup.remove_now())
         });
         let tried = match &tried {
             Some(Err(error)) => Err(error),

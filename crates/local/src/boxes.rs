@@ -1,6 +1,6 @@
 //! Making the box of one sandbox: its id, its disk, its cgroups, its streams, and the message that launches it.
 
-use std::{io, os::fd::OwnedFd, sync::Arc};
+use std::{io, os::fd::OwnedFd, path::PathBuf, sync::Arc};
 
 use aevatar_sandbox_contract::{
     ErrorCode, ExecutionPlan, IsolationReport, IsolationTier, ProgramStart, ResourceLimits, SandboxError,
@@ -8,7 +8,7 @@ use aevatar_sandbox_contract::{
 use aevatar_sandbox_jail::{
     Engine, LaunchFds, ProgramFds, SandboxHandle,
     cgroup::{CgroupError, SandboxCgroup},
-    disk::DiskError,
+    disk::{Disk, DiskError, DiskImages},
     spec::{Identity, ScratchBacking},
     zygote,
 };
@@ -19,6 +19,7 @@ use rustix::{
 
 use crate::{
     backend::{Host, failed},
+    layout::scratch_files,
     plan::{HostAbilities, ScratchPlan, cgroup_limits, plan, scratch},
     setup::{self, Layers},
     uids::UidSlot,
@@ -53,9 +54,8 @@ pub(crate) struct LaunchedParts {
     pub(crate) report: OwnedFd,
     /// Where a forked worker gets its program.
     pub(crate) checkout: Option<OwnedFd>,
-    /// The disk, held until the sandbox is removed: releasing it takes the kernel a millisecond, which must not come
-    /// between the program's end and its result.
-    pub(crate) scratch: Option<OwnedFd>,
+    /// The disk, held until the sandbox is removed.
+    pub(crate) disk: Option<HeldDisk>,
     pub(crate) uid: UidSlot,
     pub(crate) facts: BoxFacts,
     pub(crate) limits: ResourceLimits,
@@ -85,10 +85,26 @@ impl DiskLimits {
     }
 }
 
+/// A disk, and to whom it is given back.
+#[derive(Debug)]
+pub(crate) struct HeldDisk {
+    disk: Disk,
+    disks: DiskImages,
+    /// What the engine itself puts there.
+    files: Vec<PathBuf>,
+}
+
+impl HeldDisk {
+    /// Gives it back, when all that could write to it is dead. Takes the kernel up to a millisecond.
+    pub(crate) fn give_back(self) {
+        self.disks.give_back(self.disk, &self.files);
+    }
+}
+
 /// What [`Host::make_resources`] makes.
 struct Resources {
     scratch_plan: ScratchPlan,
-    scratch: Option<OwnedFd>,
+    disk: Option<(HeldDisk, OwnedFd)>,
     no_disk: Option<String>,
     cgroup: Option<SandboxCgroup>,
     joins: Vec<OwnedFd>,
@@ -121,7 +137,8 @@ impl Host {
         if let (Some(failure), IsolationTier::Default) = (&report.proc_failure, self.tier) {
             return Err(setup::no_proc(failure));
         }
-        let Resources { scratch_plan, scratch, no_disk, cgroup, joins, oom_event } = resources?;
+        let Resources { scratch_plan, disk, no_disk, cgroup, joins, oom_event } = resources?;
+        let (disk, scratch) = disk.unzip();
         let abilities = HostAbilities {
             identity: self.identity,
             cgroups: cgroup.is_some(),
@@ -180,7 +197,7 @@ impl Host {
             stderr: stderr_ours,
             report: report_ours,
             checkout,
-            scratch: fds.scratch,
+            disk,
             uid,
             facts,
             limits: sandbox.limits,
@@ -206,7 +223,7 @@ impl Host {
     /// What a sandbox needs that does not depend on the engine: the disk it writes to and the cgroups with its limits,
     /// the CPU's `now` or at its check-out.
     fn make_resources(&self, execution: &ExecutionPlan, uid: &UidSlot, now: bool) -> Result<Resources, SandboxError> {
-        let (scratch_plan, scratch, no_disk) = self.make_disk(execution, uid)?;
+        let (scratch_plan, disk, no_disk) = self.make_disk(execution, uid)?;
         let limits = cgroup_limits(&scratch_plan.limits);
         let create = if now { SandboxCgroup::create } else { SandboxCgroup::create_for_later };
         let cgroup = self
@@ -217,7 +234,7 @@ impl Host {
             .map_err(cgroup_failed)?;
         let joins = cgroup.as_ref().map(SandboxCgroup::join_files).transpose().map_err(cgroup_failed)?;
         let oom_event = cgroup.as_ref().map(SandboxCgroup::oom_event).transpose().map_err(cgroup_failed)?.flatten();
-        Ok(Resources { scratch_plan, scratch, no_disk, cgroup, joins: joins.unwrap_or_default(), oom_event })
+        Ok(Resources { scratch_plan, disk, no_disk, cgroup, joins: joins.unwrap_or_default(), oom_event })
     }
 
     /// The disk. A host that turns out to give none is planned for again without; a host whose disk is full is an
@@ -226,7 +243,7 @@ impl Host {
         &self,
         execution: &ExecutionPlan,
         uid: &UidSlot,
-    ) -> Result<(ScratchPlan, Option<OwnedFd>, Option<String>), SandboxError> {
+    ) -> Result<(ScratchPlan, Option<(HeldDisk, OwnedFd)>, Option<String>), SandboxError> {
         let planned = scratch(execution, self.tier, self.disks.is_ok())?;
         let disks = match (&self.disks, planned.backing) {
             (Ok(disks), ScratchBacking::Mount) => disks,
@@ -235,7 +252,10 @@ impl Host {
         };
         let limits = &planned.limits;
         match disks.create(limits.disk_limit.bytes(), limits.inode_limit, self.identity.host_uid(uid.slot)) {
-            Ok(mount) => Ok((planned, Some(mount), None)),
+            Ok((disk, mount)) => {
+                let files = scratch_files(&execution.environment);
+                Ok((planned, Some((HeldDisk { disk, disks: disks.clone(), files }, mount)), None))
+            }
             // A default may be lowered; what was asked for is given or refused.
             Err(error @ DiskError::HostFull { .. }) if !execution.disk_limit_is_default => {
                 Err(SandboxError::new(ErrorCode::LimitNotEnforceable, error.to_string())

@@ -163,6 +163,19 @@ pub(crate) fn scratch_links(environment: &PythonEnvironment) -> Vec<(PathBuf, Pa
     environment.font_list.iter().map(|(name, _)| (Path::new(MATPLOTLIB_CACHE).join(name), font_list(name))).collect()
 }
 
+/// What the engine puts into the writable folders, relative to the root of their filesystem: files before their folders.
+pub(crate) fn scratch_files(environment: &PythonEnvironment) -> Vec<PathBuf> {
+    let links = scratch_links(environment).into_iter().map(|(link, _)| link);
+    // As it is, with what is above it up to the writable folder, which is /tmp here.
+    let mut files = vec![PathBuf::from(PROGRAM)];
+    for link in links {
+        let folders = link.ancestors().skip(1).take_while(|folder| folder.components().count() > 2).map(Path::to_owned);
+        files.extend(std::iter::once(link.clone()).chain(folders));
+    }
+    let relative = |path: PathBuf| path.strip_prefix("/").map(Path::to_owned).unwrap_or(path);
+    files.into_iter().map(relative).collect()
+}
+
 /// matplotlib falls back glyph by glyph over the families listed here; `sans-serif` keeps meaning what the program
 /// says it means.
 fn matplotlib_configuration(fallbacks: &[String]) -> String {

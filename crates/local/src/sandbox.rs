@@ -30,7 +30,7 @@ use tokio::{
 
 use crate::{
     backend::{Host, failed},
-    boxes::{BoxFacts, DiskLimits, LaunchedParts, cgroup_failed},
+    boxes::{BoxFacts, DiskLimits, HeldDisk, LaunchedParts, cgroup_failed},
     plan::{SandboxPlan, ScratchPlan, cgroup_limits, plan},
     setup,
     uids::UidSlot,
@@ -93,7 +93,7 @@ enum Occurrence {
 /// What a sandbox holds on the host until every process of it is dead.
 struct Held {
     cgroup: Option<SandboxCgroup>,
-    disk: Option<OwnedFd>,
+    disk: Option<HeldDisk>,
     /// Not to be given to another sandbox before.
     uid: UidSlot,
     engine: Arc<Engine>,
@@ -103,20 +103,28 @@ impl Held {
     /// Gives everything back. The kernel lets go of the last process's cgroup a moment after it was reaped, and an
     /// abandoned sandbox is still dying, so it may take some tries. When it takes longer than a moment, that is an error,
     /// and it goes on behind: nothing of it, its uid neither, is used again before.
-    async fn release(mut self) -> Result<(), SandboxError> {
-        if let Some(disk) = self.disk.take() {
-            // Closing is unmounting, which takes a millisecond that nobody needs to wait for.
-            drop(tokio::task::spawn_blocking(move || drop(disk)));
-        }
-        let Some(cgroup) = &self.cgroup else { return Ok(()) };
+    async fn release(mut self, is_dead: bool) -> Result<(), SandboxError> {
+        let disk = self.disk.take();
+        let give_back = |disk: Option<HeldDisk>| {
+            if let Some(disk) = disk {
+                // Nobody needs to wait for it.
+                drop(tokio::task::spawn_blocking(move || disk.give_back()));
+            }
+        };
+        let Some(cgroup) = &mut self.cgroup else {
+            give_back(disk.filter(|_| is_dead));
+            return Ok(());
+        };
         for attempt in 0..REMOVAL_ATTEMPTS {
             if cgroup.remove_now() {
+                // Nobody is left who could write to it.
+                give_back(disk);
                 return Ok(());
             }
             tokio::time::sleep(Duration::from_millis(attempt.min(10))).await;
         }
         drop(tokio::spawn(async move {
-            while self.cgroup.as_ref().is_some_and(|cgroup| !cgroup.remove_now()) {
+            while self.cgroup.as_mut().is_some_and(|cgroup| !cgroup.remove_now()) {
                 tokio::time::sleep(REMOVAL_PAUSE).await;
             }
         }));
@@ -148,7 +156,7 @@ impl LocalSandbox {
             notices: 0,
             oom: parts.oom_event.map(watch).transpose()?,
             pipes: Some(pipes),
-            held: Some(Held { cgroup: parts.cgroup, disk: parts.scratch, uid: parts.uid, engine: parts.engine }),
+            held: Some(Held { cgroup: parts.cgroup, disk: parts.disk, uid: parts.uid, engine: parts.engine }),
             cpu_before: Duration::ZERO,
             main_usage: None,
             scratch: None,
@@ -265,7 +273,7 @@ impl LocalSandbox {
         while !matches!(self.next().await, Ok(Occurrence::Event(SandboxEvent::Gone)) | Err(_)) {}
         if let Some(held) = self.held.take() {
             // What cannot be removed goes with the instance.
-            drop(held.release().await);
+            drop(held.release(self.gone).await);
         }
     }
 
@@ -479,7 +487,7 @@ impl RunningSandbox for LocalSandbox {
 
     async fn remove(mut self: Box<Self>) -> Result<(), SandboxError> {
         match self.held.take() {
-            Some(held) => held.release().await,
+            Some(held) => held.release(self.gone).await,
             None => Ok(()),
         }
     }
@@ -496,7 +504,7 @@ impl Drop for LocalSandbox {
         let Some(held) = self.held.take() else { return };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             // What it cannot remove goes with the instance's cgroup at the end; nobody is left to be told.
-            drop(runtime.spawn(held.release()));
+            drop(runtime.spawn(held.release(self.gone)));
         }
     }
 }

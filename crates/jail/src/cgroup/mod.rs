@@ -204,6 +204,7 @@ pub struct CgroupUsage {
 pub struct SandboxCgroup {
     paths: ControllerPaths,
     limits: CgroupLimits,
+    is_removed: bool,
 }
 
 impl SandboxCgroup {
@@ -224,7 +225,7 @@ impl SandboxCgroup {
     /// As [`Self::create`].
     pub fn create_for_later(instance: &CgroupInstance, name: &str, limits: CgroupLimits) -> Result<Self, CgroupError> {
         let limits = limits.but_for_trials();
-        let cgroup = Self { paths: instance.paths().controllers().join(name), limits };
+        let cgroup = Self { paths: instance.paths().controllers().join(name), limits, is_removed: false };
         // Dropping it removes what there is of it.
         cgroup.make()?;
         Ok(cgroup)
@@ -343,9 +344,12 @@ impl SandboxCgroup {
     }
 
     /// Removes the cgroups if nobody is left in them. True when they are gone.
-    pub fn remove_now(&self) -> bool {
-        let left = self.paths.folders().into_iter().filter(|folder| !remove_folder(folder)).count();
-        left == 0
+    pub fn remove_now(&mut self) -> bool {
+        self.is_removed = self.is_removed || {
+            // One after the other: while somebody is in the first, somebody is in all.
+            self.paths.folders().into_iter().all(remove_folder)
+        };
+        self.is_removed
     }
 }
 

@@ -304,6 +304,10 @@ impl Warm {
 
     /// Once a second: what is not needed goes, what is missing comes.
     fn tick(self: &Arc<Self>) {
+        if let Some(Ok(disks)) = self.host.upgrade().map(|host| host.disks.clone()) {
+            // The kernel takes its time to unmount.
+            drop(tokio::task::spawn_blocking(move || disks.trim()));
+        }
         for (profile, pool) in self.pools.iter().enumerate() {
             let unwanted = {
                 let mut pool = lock(&pool.pool);
