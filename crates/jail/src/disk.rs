@@ -26,8 +26,8 @@ use std::{
 use fs_err as fs;
 use rustix::{
     fs::{
-        AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, SeekFrom, Uid, chownat, fstat, fstatvfs, ftruncate, mkdirat, open,
-        openat2, seek, statvfs, unlinkat,
+        AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, SeekFrom, Uid, chownat, fstat, fstatvfs, ftruncate, mkdirat,
+        open, openat2, seek, statvfs, unlinkat,
     },
     io::Errno,
     mount::{FsMountFlags, FsOpenFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen},
@@ -286,10 +286,8 @@ impl Disk {
     fn clear(&self, files: &[PathBuf]) -> Result<bool, Errno> {
         for file in files {
             let (Some(parent), Some(name)) = (file.parent(), file.file_name()) else { continue };
-            let within = ResolveFlags::BENEATH
-                | ResolveFlags::NO_SYMLINKS
-                | ResolveFlags::NO_MAGICLINKS
-                | ResolveFlags::NO_XDEV;
+            let within =
+                ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
             let Ok(folder) = openat2(&self.anchor, parent, flags, Mode::empty(), within) else { continue };
             if unlinkat(&folder, name, AtFlags::empty()).is_err() {

@@ -15,7 +15,7 @@ use rustix::{
     io::Errno,
     net::{
         RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
-        SendFlags, recvmsg, sendmsg,
+        SendFlags, recv, recvmsg, sendmsg,
     },
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -136,7 +136,19 @@ pub(crate) fn send_raw(socket: impl AsFd, frame: &[u8], fds: &[BorrowedFd<'_>]) 
 
 /// Receives one message with its descriptors; `None` when the other side is gone.
 pub(crate) fn receive<T: DeserializeOwned>(socket: impl AsFd) -> Result<Option<(T, Vec<OwnedFd>)>, Errno> {
-    let mut frame = vec![0_u8; MAX_FRAME];
+    // As a rule a message has a few bytes; to clear room for the largest one takes longer than to receive it.
+    let (_, length) = loop {
+        match recv(&socket, &mut [0_u8; 0], RecvFlags::PEEK | RecvFlags::TRUNC) {
+            Ok(length) => break length,
+            Err(Errno::INTR) => {}
+            Err(Errno::CONNRESET) => return Ok(None),
+            Err(errno) => return Err(errno),
+        }
+    };
+    if length > MAX_FRAME {
+        return Err(Errno::MSGSIZE);
+    }
+    let mut frame = vec![0_u8; length.max(1)];
     let (length, fds) = receive_raw(socket, &mut frame, RecvFlags::empty())?;
     if length == 0 {
         return Ok(None);

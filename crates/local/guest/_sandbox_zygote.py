@@ -10,14 +10,16 @@ import importlib.machinery
 import importlib.util
 import json
 import os
-import random
 import resource
 import signal
 import sys
 import threading
 import weakref
 
+import _sandbox_runtime
+
 PROGRAM = "/work/main.py"
+FOLDER = "/work"
 # Characters of a reason why a zygote cannot be.
 MAX_REASON = 200
 HUGE_PAGE = 2 << 20
@@ -100,7 +102,7 @@ def is_program(path):
         return 0
     sys.path_hooks.remove(native.serve)
     # Programs do not find them.
-    del sys.modules["_sandbox_zygote"]
+    del sys.modules["_sandbox_zygote"], os.environ["SANDBOX_ZYGOTE"]
     return 1
 
 
@@ -137,6 +139,7 @@ def _import(name):
 
 def rehearse():
     """Does what programs do first."""
+    _rehearse_own()
     for module, text in REHEARSALS.items():
         if not module or module in sys.modules:
             exec(compile(text, "<rehearsal>", "exec"), {"__name__": "<rehearsal>"})
@@ -191,29 +194,14 @@ def _collapse():
 
 def prepare(descriptor):
     """Makes this process what a fresh interpreter is before it runs its program. Returns the source."""
-    size = os.fstat(descriptor).st_size
-    content = bytearray()
-    while len(content) < size and (part := os.pread(descriptor, size - len(content), len(content))):
-        content += part
-    os.close(descriptor)
-    length = int.from_bytes(content[:4], "little")
-    order = json.loads(content[4 : 4 + length])
-    source = bytes(memoryview(content)[4 + length :])
-    file = os.open(PROGRAM, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-    rest = memoryview(source)
-    while rest:
-        rest = rest[os.write(file, rest) :]
-    os.close(file)
+    order, source = _read_order(descriptor)
+    _write(PROGRAM, source)
     for number, value in order["limits"]:
-        _, inherited_limit = resource.getrlimit(number)
-        if inherited_limit != resource.RLIM_INFINITY:
-            value = min(value, inherited_limit)
-        resource.setrlimit(number, (value, value))
-    os.environ.clear()
-    os.environ.update(order["env"])
+        _limit(number, value)
+    _set_variables(order["env"])
     sys.argv[:] = [PROGRAM, *order["args"]]
     sys.orig_argv[1:] = sys.argv
-    sys.path.insert(0, os.path.dirname(PROGRAM))
+    sys.path.insert(0, FOLDER)
     _seed()
     if (cpus := order["cpus"]) > 1:
         for set_threads in pools:
@@ -221,22 +209,63 @@ def prepare(descriptor):
     main = sys.modules["__main__"]
     main.__file__, main.__cached__ = PROGRAM, None
     main.__loader__ = importlib.machinery.SourceFileLoader("__main__", PROGRAM)
-    import _sandbox_runtime
-
     _sandbox_runtime.prepare_program(forked=True)
     # The C code wants an end.
     return source + b"\0"
 
 
+def _read_order(descriptor):
+    size = os.fstat(descriptor).st_size
+    content = bytearray()
+    while len(content) < size and (part := os.pread(descriptor, size - len(content), len(content))):
+        content += part
+    os.close(descriptor)
+    length = int.from_bytes(content[:4], "little")
+    return json.loads(content[4 : 4 + length]), bytes(memoryview(content)[4 + length :])
+
+
+def _write(path, content):
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(file, rest) :]
+    os.close(file)
+
+
+def _limit(number, value):
+    _, inherited_limit = resource.getrlimit(number)
+    if inherited_limit != resource.RLIM_INFINITY:
+        value = min(value, inherited_limit)
+    resource.setrlimit(number, (value, value))
+
+
+def _set_variables(variables):
+    for name, value in variables.items():
+        os.environ[name] = value
+
+
 def _seed():
     """What is random differs from that of every other worker. CPython's own hooks have seen to `random` already."""
-    random.seed()
     if "numpy.random" in sys.modules:
         sys.modules["numpy.random"].seed()
     if ssl := sys.modules.get("ssl"):
         ssl.RAND_add(os.urandom(32), 32.0)
     if uuid := sys.modules.get("uuid"):
         uuid._last_timestamp = None
+
+
+def _rehearse_own():
+    """What `prepare` and `finish` do, without an effect."""
+    order = json.dumps({"args": [], "env": {"A": "b"}, "limits": [[1, 2]], "cpus": 1}).encode()
+    descriptor = os.memfd_create("rehearsal", os.MFD_CLOEXEC)
+    os.write(descriptor, len(order).to_bytes(4, "little") + order + b"pass")
+    _, source = _read_order(descriptor)
+    _write(f"{FOLDER}/rehearsal", source)
+    os.unlink(f"{FOLDER}/rehearsal")
+    _limit(resource.RLIMIT_NOFILE, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+    _seed()
+    importlib.machinery.SourceFileLoader("__main__", PROGRAM)
+    gc.collect()
 
 
 def finish(status, exit):

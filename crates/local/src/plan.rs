@@ -152,6 +152,12 @@ pub(crate) fn zygote_variables() -> Vec<(String, String)> {
     variables.into_iter().collect()
 }
 
+/// Of a program's variables, those that a zygote has not or has otherwise.
+pub(crate) fn zygote_differences(variables: Vec<(String, String)>) -> BTreeMap<String, String> {
+    let known = fixed_variables(1);
+    variables.into_iter().filter(|(name, value)| known.get(name) != Some(value)).collect()
+}
+
 /// The fixed few, then the caller's own on top.
 fn environment_variables(execution: &ExecutionPlan, limits: &ResourceLimits) -> BTreeMap<String, String> {
     let mut variables = fixed_variables(limits.cpu_limit.whole_cpus());

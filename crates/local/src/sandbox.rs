@@ -31,7 +31,7 @@ use tokio::{
 use crate::{
     backend::{Host, failed},
     boxes::{BoxFacts, DiskLimits, HeldDisk, LaunchedParts, cgroup_failed},
-    plan::{SandboxPlan, ScratchPlan, cgroup_limits, plan},
+    plan::{SandboxPlan, ScratchPlan, cgroup_limits, plan, zygote_differences},
     setup,
     uids::UidSlot,
     zygote::{Busy, Order, is_set_late},
@@ -43,6 +43,8 @@ const MAX_NOTICES: u32 = 64;
 
 /// Tries, at most 10 ms apart, to remove a sandbox's cgroups: more than a second in all.
 const REMOVAL_ATTEMPTS: u64 = 200;
+/// How many of them come at once.
+const YIELDS: u64 = 30;
 /// Between later ones.
 const REMOVAL_PAUSE: Duration = Duration::from_millis(500);
 
@@ -75,6 +77,8 @@ pub(crate) struct LocalSandbox {
     facts: BoxFacts,
     /// Where a forked worker gets its program, until it has one.
     checkout: Option<OwnedFd>,
+    /// Whether a forked worker has its program: its parent is outside, so it is reaped when its end is told.
+    checkout_was_used: bool,
     start: ProgramStart,
     /// What happened while the program was started, for the monitor.
     replayed: VecDeque<SandboxEvent>,
@@ -121,7 +125,11 @@ impl Held {
                 give_back(disk);
                 return Ok(());
             }
-            tokio::time::sleep(Duration::from_millis(attempt.min(10))).await;
+            // The launcher has still to reap pid 1: that takes it less than the shortest sleep.
+            match attempt {
+                ..YIELDS => tokio::task::yield_now().await,
+                _ => tokio::time::sleep(Duration::from_millis((attempt - YIELDS).min(10))).await,
+            }
         }
         drop(tokio::spawn(async move {
             while self.cgroup.as_mut().is_some_and(|cgroup| !cgroup.remove_now()) {
@@ -167,6 +175,7 @@ impl LocalSandbox {
             isolation: parts.isolation,
             facts: parts.facts,
             checkout: parts.checkout,
+            checkout_was_used: false,
             start: parts.start,
             replayed: VecDeque::new(),
             is_unbounded: false,
@@ -176,6 +185,11 @@ impl LocalSandbox {
 
     fn cgroup(&self) -> Option<&SandboxCgroup> {
         self.held.as_ref()?.cgroup.as_ref()
+    }
+
+    /// Whether all is dead but pid 1.
+    fn is_pid_1_left(&self) -> bool {
+        self.gone && self.init.as_ref().is_some_and(|init| poll_now(init.get_ref()).is_empty())
     }
 
     /// The folders that the box was made with.
@@ -229,7 +243,7 @@ impl LocalSandbox {
         let SandboxPlan { spec, limits } = plan(execution, scratch, self.facts.abilities, held.uid.slot);
         let order = Order {
             args: &execution.args,
-            env: spec.env.into_iter().collect(),
+            env: zygote_differences(spec.env),
             limits: spec
                 .process_limits
                 .into_iter()
@@ -247,6 +261,7 @@ impl LocalSandbox {
         }
         self.limits = limits;
         self.start = start;
+        self.checkout_was_used = true;
         loop {
             match timeout(START_PATIENCE, self.next()).await {
                 Ok(occurred) => match occurred? {
@@ -307,6 +322,9 @@ impl LocalSandbox {
             SandboxMessage::MainEnded { status, user_time, system_time, scratch } => {
                 self.main_usage = Some((user_time, system_time));
                 self.scratch = scratch;
+                // As a rule nothing of a program outlives its main process: then pid 1 is all that is left, and it is
+                // not waited for. Whoever else there is dies with it.
+                self.gone = self.checkout_was_used && self.cgroup().and_then(SandboxCgroup::processes) == Some(1);
                 Ok(Some(Occurrence::Event(SandboxEvent::MainEnded(program_end(status)))))
             }
             SandboxMessage::Parked => Ok(Some(Occurrence::Parked)),
@@ -486,10 +504,13 @@ impl RunningSandbox for LocalSandbox {
     }
 
     async fn remove(mut self: Box<Self>) -> Result<(), SandboxError> {
-        match self.held.take() {
-            Some(held) => held.release(self.gone).await,
-            None => Ok(()),
+        let Some(held) = self.held.take() else { return Ok(()) };
+        if self.is_pid_1_left() {
+            // It ends by itself, which takes a moment that nobody needs to wait for.
+            drop(tokio::spawn(held.release(true)));
+            return Ok(());
         }
+        held.release(self.gone).await
     }
 }
 

@@ -319,6 +319,11 @@ impl SandboxCgroup {
         });
     }
 
+    /// Processes and threads that are in them now; one that was reaped is not.
+    pub fn processes(&self) -> Option<u64> {
+        read_number(&self.paths.pids.join("pids.current"))
+    }
+
     /// CPU time so far.
     pub fn cpu_time(&self) -> Option<Duration> {
         match self.paths.version {

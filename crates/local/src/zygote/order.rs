@@ -42,6 +42,7 @@ const NUMPY: [&str; 3] = ["NUMPY_EXPERIMENTAL_ARRAY_FUNCTION", "OPENSSL_CONF", "
 #[derive(Debug, Serialize)]
 pub(crate) struct Order<'a> {
     pub(crate) args: &'a [String],
+    /// Variables that differ from the zygote's.
     pub(crate) env: BTreeMap<String, String>,
     /// Numbers of process limits and their values.
     pub(crate) limits: Vec<(u32, u64)>,

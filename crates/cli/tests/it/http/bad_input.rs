@@ -30,7 +30,7 @@ fn values_of_no_sense_are_named_and_start_nothing() {
         return;
     }
     let (server, running) = full_server(&[]);
-    let before = host::descendants(server.pid());
+    let before = server.programs();
     let resource = |name: &str, value: Value| json!({ "code": "print(1)", "resources": { name: value } });
     // The body, the field, a part of the detail.
     let cases = [
@@ -93,7 +93,7 @@ fn values_of_no_sense_are_named_and_start_nothing() {
         assert!(problem["detail"].as_str().unwrap().contains(detail), "{body}: {problem}");
         assert!(problem.to_string().len() < 2000, "what a stranger sent is not sent back at length: {problem}");
     }
-    assert_eq!(host::descendants(server.pid()), before, "nothing was started, and nothing ended");
+    assert_eq!(server.programs(), before, "nothing was started, and nothing ended");
     free(&server, running);
 }
 
