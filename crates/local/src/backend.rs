@@ -48,6 +48,10 @@ pub struct LocalBackendOptions {
 #[derive(Debug)]
 pub struct LocalBackend(Arc<Host>);
 
+/// How often, and how far apart, an engine is looked at after something failed in it.
+const LOST_ATTEMPTS: u32 = 20;
+const LOST_PAUSE: std::time::Duration = std::time::Duration::from_millis(2);
+
 /// What an engine's root is made from: the key of the environment, and the policy.
 type EngineKey = (String, Option<Arc<ImportPolicy>>);
 
@@ -131,7 +135,7 @@ impl SandboxBackend for LocalBackend {
                 None => None,
             };
             if sandbox.is_none() {
-                sandbox = Some(host.launch_cold(plan).await?);
+                sandbox = Some(host.launch_cold(&plan).await?);
             }
             if let Some(sandbox) = &mut sandbox {
                 sandbox.busy = Some(Busy::new(&host.busy));
@@ -206,12 +210,29 @@ impl SandboxBackend for LocalBackend {
 }
 
 impl Host {
-    async fn launch_cold(self: &Arc<Self>, plan: ExecutionPlan) -> Result<LocalSandbox, SandboxError> {
-        let host = Arc::clone(self);
+    /// A sandbox that has started its program in a fresh interpreter.
+    async fn launch_cold(self: &Arc<Self>, plan: &ExecutionPlan) -> Result<LocalSandbox, SandboxError> {
+        self.served_cold.fetch_add(1, Ordering::Relaxed);
+        let engine = self.existing_engine(plan);
+        match self.try_cold(plan).await {
+            // Nothing was started, and the next engine is a new one.
+            Err(_) if engine_is_lost(engine).await => self.try_cold(plan).await,
+            launched => launched,
+        }
+    }
+
+    async fn try_cold(self: &Arc<Self>, plan: &ExecutionPlan) -> Result<LocalSandbox, SandboxError> {
+        let (host, plan) = (Arc::clone(self), plan.clone());
         let launched = tokio::task::spawn_blocking(move || host.make_box(&plan, Origin::Cold)).await;
         let parts = launched.map_err(|error| failed("launch a sandbox", io::Error::other(error)))??;
-        self.served_cold.fetch_add(1, Ordering::Relaxed);
-        LocalSandbox::new(parts).map_err(|error| failed("watch a sandbox", error))
+        let mut sandbox = LocalSandbox::new(parts).map_err(|error| failed("watch a sandbox", error))?;
+        sandbox.started().await?;
+        Ok(sandbox)
+    }
+
+    fn existing_engine(&self, execution: &ExecutionPlan) -> Option<Arc<Engine>> {
+        let slot = Arc::clone(lock(&self.engines).get(&engine_key(execution))?);
+        Some(Arc::clone(&slot.try_lock().ok()?.as_ref()?.engine))
     }
 
     /// The warm interpreters for a program, if its engine runs and has some.
@@ -298,6 +319,18 @@ impl Host {
         };
         Ok(Arc::clone(slot.insert(Arc::new(Running { warm, engine }))))
     }
+}
+
+/// Whether an engine that was there has ended: its keeper notices a moment after it.
+async fn engine_is_lost(engine: Option<Arc<Engine>>) -> bool {
+    let Some(engine) = engine else { return false };
+    for _attempt in 0..LOST_ATTEMPTS {
+        if engine.has_ended() {
+            return true;
+        }
+        tokio::time::sleep(LOST_PAUSE).await;
+    }
+    false
 }
 
 fn engine_key(execution: &ExecutionPlan) -> EngineKey {

@@ -53,7 +53,8 @@ const REMOVAL_PAUSE: Duration = Duration::from_millis(500);
 const FULL_WITHIN_SHARE: u64 = 20;
 const FULL_WITHIN_BYTES: u64 = 4 << 20;
 
-/// How long a worker may take from its check-out to its program: milliseconds, or seconds with a thousandth of a CPU.
+/// How long a sandbox may take to its program: milliseconds, or seconds with a thousandth of a CPU. Past this something
+/// is broken.
 const START_PATIENCE: Duration = Duration::from_secs(30);
 
 pub(crate) struct LocalSandbox {
@@ -262,11 +263,16 @@ impl LocalSandbox {
         self.limits = limits;
         self.start = start;
         self.checkout_was_used = true;
+        self.started().await
+    }
+
+    /// Returns when the program has started; what happened until then is told the monitor later.
+    pub(crate) async fn started(&mut self) -> Result<(), SandboxError> {
         loop {
             match timeout(START_PATIENCE, self.next()).await {
                 Ok(occurred) => match occurred? {
                     Occurrence::Event(SandboxEvent::Gone) => {
-                        return Err(failed("start a program", io::Error::other("the worker has ended")));
+                        return Err(failed("start a program", io::Error::other("it ended before it began")));
                     }
                     Occurrence::Event(event) => {
                         let started = event == SandboxEvent::Started;

@@ -280,7 +280,7 @@ async fn is_lost(zygote: &ReadyZygote, options: &ZygoteOptions) -> bool {
         tokio::select! {
             () = zygote.end() => return true,
             // Forks are counted by others, and looked at now and then.
-            () = sleep(if zygote.forks.load(Ordering::Relaxed) == 0 { left } else { LOOK.min(left) }) => {}
+            () = sleep(LOOK.min(left)) => {}
         }
         if zygote.is_due(options) {
             return false;

@@ -20,3 +20,4 @@ mod reading;
 mod rootless;
 mod shutdown;
 mod warm;
+mod zygotes;
