@@ -8,7 +8,8 @@
 //! That is without the import policy, which is a courtesy: the kernel alone must hold. With it (`policy::…`), attacks
 //! must fail in the same way or be refused, and honest programs must not notice it.
 //!
-//! Everything runs once more over HTTP through a server (`http::…`).
+//! Everything runs once more over HTTP through a server (`http::…`), whose interpreters are warm: that no program starts
+//! cold there is part of each trial. The command line always starts cold.
 //!
 //! As root everything runs a second time as an ordinary user with cgroups of its own (with the policy, a sample). What
 //! cannot be tested on this host is ignored with its reason; `SANDBOX_REQUIRE=all` makes that a failure.
@@ -98,22 +99,30 @@ fn main() -> ExitCode {
             }
         }
     }
-    let door = Arc::new(Sandbox::new(Caller::OverHttp));
-    for path in programs::below(&corpus.join("attacks")).into_iter().chain(programs::below(&corpus.join("honest"))) {
-        let (name, door) = (programs::name(&corpus, &path), Arc::clone(&door));
-        let is_attack = name.starts_with("attack::");
-        trials.push(Trial::ignorable_test(format!("http::{name}"), move || {
-            if std::fs::read_to_string(&path).is_err() {
-                return conclude(Ok(Outcome::Unproven("JSON is text, and this program is not in UTF-8".to_owned())));
-            }
-            conclude(if is_attack {
-                attack::run_again(&path, &door, Policy::Off)
-            } else {
-                honest::run(&path, &door, Policy::Off)
-            })
-        }));
+    let mut doors = vec![("http::", Caller::OverHttp)];
+    if rustix::process::getuid().is_root() {
+        doors.push(("http::as_ordinary_user::", Caller::OrdinaryUserOverHttp));
     }
-    drop(door);
+    for (prefix, caller) in doors {
+        let door = Arc::new(Sandbox::new(caller));
+        let programs = [programs::below(&corpus.join("attacks")), programs::below(&corpus.join("honest"))];
+        for path in programs.into_iter().flatten() {
+            let (name, door) = (programs::name(&corpus, &path), Arc::clone(&door));
+            let is_attack = name.starts_with("attack::");
+            trials.push(Trial::ignorable_test(format!("{prefix}{name}"), move || {
+                if std::fs::read_to_string(&path).is_err() {
+                    return conclude(Ok(Outcome::Unproven(
+                        "JSON is text, and this program is not in UTF-8".to_owned(),
+                    )));
+                }
+                conclude(if is_attack {
+                    attack::run_again(&path, &door, Policy::Off)
+                } else {
+                    honest::run(&path, &door, Policy::Off)
+                })
+            }));
+        }
+    }
     select(&mut trials);
     // The trials own the sandboxes: when they have run, everything that was made for them is removed again.
     let conclusion = libtest_mimic::run(&arguments, trials);

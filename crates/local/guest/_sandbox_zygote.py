@@ -27,8 +27,7 @@ HUGE_PAGE = 2 << 20
 LAST_FILE = 6
 
 # What programs do first, by the module that they do it with. A zygote has done it before it is forked, so that what is
-# made at the first use is there; a worker does it once more when there is time, so that its own copies of the pages
-# that it changes are there, too.
+# made at the first use is there.
 REHEARSALS = {
     "": """
 import io, traceback
@@ -80,6 +79,10 @@ BeautifulSoup("<p class='a'>text <b>bold</b></p>", "html.parser").find("b").get_
 """,
 }
 
+# Of these, what a worker does once more when there is time, so that its own copies of the pages that are changed by it
+# are there, too. Not all of it: the copies take memory.
+REHEARSED_AGAIN = ("", "numpy", "pandas")
+
 # The names of all modules that a worker was forked with.
 inherited = frozenset()
 # Functions that set the number of threads of a library of linear algebra, with those libraries.
@@ -115,7 +118,7 @@ def grow(modules):
             exec(compile("import sys", PROGRAM, "exec"), {"__name__": "__main__"})
         for name in modules.decode().split():
             _import(name)
-        rehearse()
+        _rehearse(REHEARSALS)
         _find_pools()
         _let_go_of_files()
     except BaseException as error:
@@ -138,11 +141,15 @@ def _import(name):
 
 
 def rehearse():
-    """Does what programs do first."""
+    """What a worker does before it parks, when there is time."""
+    _rehearse(REHEARSED_AGAIN)
+
+
+def _rehearse(modules):
     _rehearse_own()
-    for module, text in REHEARSALS.items():
+    for module in modules:
         if not module or module in sys.modules:
-            exec(compile(text, "<rehearsal>", "exec"), {"__name__": "<rehearsal>"})
+            exec(compile(REHEARSALS[module], "<rehearsal>", "exec"), {"__name__": "<rehearsal>"})
 
 
 def _let_go_of_files():

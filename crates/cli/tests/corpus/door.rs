@@ -3,7 +3,6 @@
 use std::{
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
-    path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -12,6 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    ordinary_user::Cgroups,
     sandbox::{Answer, Inside, Run},
     site,
 };
@@ -23,18 +23,25 @@ const LISTENING: &str = "listening on http://";
 /// A secret of the server: its key, in its environment.
 const KEY: &str = "corpus-key-5b7d1c0a9e";
 
+/// For all zygotes, each with a worker that waits.
+const WARM_LIMIT: Duration = Duration::from_mins(2);
+
 /// A running server; dropping it ends it.
 pub(crate) struct Door {
     server: Child,
     address: SocketAddr,
+    /// Of an ordinary user's server.
+    cgroups: Option<Cgroups>,
 }
 
 impl Door {
-    /// Starts the server: without the import policy, because the kernel is the boundary, and with room for every limit
-    /// of the corpora.
-    pub(crate) fn open(binary: &Path) -> Result<Self, String> {
-        let mut server = Command::new(binary)
+    /// Starts the server by `command`, which is the binary alone: without the import policy, because the kernel is the
+    /// boundary, and with room for every limit of the corpora. Returns when its interpreters are warm: through this door
+    /// no program starts cold.
+    pub(crate) fn open(mut command: Command, arguments: &[String], cgroups: Option<Cgroups>) -> Result<Self, String> {
+        let mut server = command
             .args(["serve", "--port", "0"])
+            .args(arguments)
             .env("PythonSandbox__ImportPolicy", "Off")
             .env("PythonSandbox__ApiKeys__0", KEY)
             .envs(site::settings())
@@ -50,7 +57,30 @@ impl Door {
             .ok_or("the server ended before it listened")?;
         // Nobody reads it, and it must not fill up.
         std::thread::spawn(move || lines.for_each(drop));
-        Ok(Self { server, address })
+        let door = Self { server, address, cgroups };
+        door.await_warmth()?;
+        Ok(door)
+    }
+
+    fn await_warmth(&self) -> Result<(), String> {
+        let limit = site::patience(WARM_LIMIT);
+        let asked = Instant::now();
+        loop {
+            let (_, text) = self
+                .exchange("GET /api/python/capabilities", "")
+                .map_err(|error| format!("the server does not say how it is: {error}"))?;
+            let said: Value =
+                serde_json::from_str(&text).map_err(|error| format!("no capabilities ({error}): {text}"))?;
+            let profiles = said["warm"]["profiles"].as_array().cloned().unwrap_or_default();
+            let is_warm = |profile: &Value| profile["ready"] == true && profile["parked"].as_u64() > Some(0);
+            if !profiles.is_empty() && profiles.iter().all(is_warm) {
+                return Ok(());
+            }
+            if asked.elapsed() > limit {
+                return Err(format!("its interpreters are not warm: {}", said["warm"]));
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     /// Sends one program and waits for its result.
@@ -86,6 +116,11 @@ impl Door {
         }
         match status {
             200 => {
+                let value: Value =
+                    serde_json::from_str(&text).map_err(|error| format!("no result ({error}): {text}"))?;
+                if value["start"]["path"] == "cold" {
+                    return Err("it was started cold, and what is to be shown is a warm start".to_owned());
+                }
                 let result = serde_json::from_str(&text).map_err(|error| format!("no result ({error}): {text}"))?;
                 Ok(Answer::Ran(Box::new(Inside { result, text, took: asked.elapsed() })))
             }
@@ -95,11 +130,15 @@ impl Door {
     }
 
     fn post(&self, body: &str) -> std::io::Result<(u16, String)> {
+        self.exchange("POST /api/python/execute", body)
+    }
+
+    fn exchange(&self, what: &str, body: &str) -> std::io::Result<(u16, String)> {
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(site::patience(ANSWER_LIMIT)))?;
         write!(
             stream,
-            "POST /api/python/execute HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx-api-key: {KEY}\r\n\
+            "{what} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nx-api-key: {KEY}\r\n\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         )?;
@@ -119,5 +158,9 @@ impl Drop for Door {
             let _ = kill_process(pid, Signal::TERM);
         }
         drop(self.server.wait());
+        if let Some(Err(left)) = self.cgroups.take().map(Cgroups::remove) {
+            // Not while another panic is on its way.
+            assert!(std::thread::panicking(), "the server left something in its cgroups: {left}");
+        }
     }
 }

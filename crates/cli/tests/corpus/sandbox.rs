@@ -28,6 +28,8 @@ pub(crate) enum Caller {
     OrdinaryUser,
     /// The current user, through a server.
     OverHttp,
+    /// An ordinary one, through a server of its own.
+    OrdinaryUserOverHttp,
 }
 
 /// The binary for one caller; prepared at its first use, so that listing trials costs nothing.
@@ -135,7 +137,7 @@ impl Engine {
         let built = site::binary();
         let engine = match caller {
             Caller::CurrentUser | Caller::OverHttp => Self { binary: built.clone(), ordinary_user: None, door: None },
-            Caller::OrdinaryUser => {
+            Caller::OrdinaryUser | Caller::OrdinaryUserOverHttp => {
                 let user = OrdinaryUser::create(&built)?;
                 Self { binary: user.binary(), ordinary_user: Some(user), door: None }
             }
@@ -147,7 +149,16 @@ impl Engine {
             let stderr = String::from_utf8_lossy(&finished.stderr);
             return Err(format!("`env prepare` ended with {}: {}", finished.status, shorten(&stderr)));
         }
-        let door = matches!(caller, Caller::OverHttp).then(|| Door::open(&built)).transpose()?;
+        let cgroups = match (caller, &engine.ordinary_user) {
+            (Caller::OrdinaryUserOverHttp, Some(user)) => Some(user.create_cgroups()?),
+            _ => None,
+        };
+        let command = match (&engine.ordinary_user, &cgroups) {
+            (Some(user), Some(cgroups)) => user.command_in(cgroups, &engine.binary.to_string_lossy()),
+            _ => Command::new(&engine.binary),
+        };
+        let is_over_http = matches!(caller, Caller::OverHttp | Caller::OrdinaryUserOverHttp);
+        let door = is_over_http.then(|| Door::open(command, engine.python_arguments(), cgroups)).transpose()?;
         Ok(Self { door, ..engine })
     }
 
