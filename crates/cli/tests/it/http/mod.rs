@@ -12,6 +12,7 @@ mod configuration;
 mod disconnect;
 mod documented;
 mod door;
+mod endurance;
 mod execute;
 mod many;
 mod overload;
