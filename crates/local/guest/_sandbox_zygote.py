@@ -22,7 +22,6 @@ PROGRAM = "/work/main.py"
 FOLDER = "/work"
 # Characters of a reason why a zygote cannot be.
 MAX_REASON = 200
-HUGE_PAGE = 2 << 20
 # The highest descriptor that a zygote has for itself.
 LAST_FILE = 6
 
@@ -127,7 +126,6 @@ def grow(modules):
     importlib.invalidate_caches()
     gc.collect()
     gc.freeze()
-    _collapse()
     return b""
 
 
@@ -183,20 +181,6 @@ def _find_pools():
 
                 loaded = ctypes.CDLL(file)
                 pools.extend(getattr(loaded, name) for name in names if hasattr(loaded, name))
-
-
-def _collapse():
-    """Puts the heap on huge pages: a fork then copies one entry where it would copy 512."""
-    with open("/proc/self/maps") as maps:
-        for line in maps:
-            place, mode, _, _, inode, *name = line.split(None, 5)
-            if mode != "rw-p" or inode != "0" or name and name[0].strip() not in ("", "[heap]"):
-                continue
-            start, end = (int(number, 16) for number in place.split("-"))
-            start = -(-start // HUGE_PAGE) * HUGE_PAGE
-            end = end // HUGE_PAGE * HUGE_PAGE
-            if start < end:
-                native.collapse(start.to_bytes(8, sys.byteorder) + (end - start).to_bytes(8, sys.byteorder))
 
 
 def prepare(descriptor):

@@ -6,7 +6,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
@@ -28,7 +28,7 @@ use crate::{
     sandbox::LocalSandbox,
     setup::{self, Layers, choose_identity},
     uids::UidSlots,
-    zygote::{Busy, ImportCounts, Warm, ZygoteOptions},
+    zygote::{Activity, ImportCounts, Warm, ZygoteOptions},
 };
 
 /// How the local backend works.
@@ -76,8 +76,8 @@ pub(crate) struct Host {
     pub(crate) uids: Arc<UidSlots>,
     zygotes: Option<ZygoteOptions>,
     pub(crate) counts: Arc<ImportCounts>,
-    /// Programs that run now.
-    pub(crate) busy: Arc<AtomicUsize>,
+    /// When programs start and end.
+    pub(crate) activity: Arc<Activity>,
     served_cold: AtomicU64,
     /// Before `cgroups`, so that they are dropped, and every process is dead, when those are removed.
     engines: Mutex<HashMap<EngineKey, EngineSlot>>,
@@ -112,7 +112,7 @@ impl LocalBackend {
             uids: Arc::new(UidSlots::new(identity)),
             zygotes: options.zygotes.clone(),
             counts: Arc::default(),
-            busy: Arc::default(),
+            activity: Arc::new(Activity::new()),
             served_cold: AtomicU64::new(0),
             engines: Mutex::default(),
             cgroups: OnceLock::new(),
@@ -130,6 +130,7 @@ impl SandboxBackend for LocalBackend {
         // A task of its own: when the caller leaves in the middle, what was launched is still taken over, and dropped as
         // a sandbox, which ends and removes it.
         let launching = tokio::spawn(async move {
+            host.activity.note();
             let mut sandbox = match host.warm_engine(&plan) {
                 Some(warm) => warm.launch(&plan).await,
                 None => None,
@@ -137,9 +138,7 @@ impl SandboxBackend for LocalBackend {
             if sandbox.is_none() {
                 sandbox = Some(host.launch_cold(&plan).await?);
             }
-            if let Some(sandbox) = &mut sandbox {
-                sandbox.busy = Some(Busy::new(&host.busy));
-            }
+            host.activity.note();
             sandbox.ok_or_else(|| failed("launch a sandbox", io::Error::other("there is none")))
         });
         match launching.await {

@@ -23,7 +23,7 @@ use crate::{
     plan::{HostAbilities, ScratchPlan, cgroup_limits, plan, scratch},
     setup::{self, Layers},
     uids::UidSlot,
-    zygote::{ReadyZygote, is_set_late},
+    zygote::{Activity, ReadyZygote, is_set_late},
 };
 
 /// Where the program's process of a box comes from.
@@ -61,6 +61,7 @@ pub(crate) struct LaunchedParts {
     pub(crate) limits: ResourceLimits,
     pub(crate) isolation: IsolationReport,
     pub(crate) start: ProgramStart,
+    pub(crate) activity: Arc<Activity>,
 }
 
 /// What is known of a box for good, whichever program it gets.
@@ -203,6 +204,7 @@ impl Host {
             limits: sandbox.limits,
             isolation,
             start: ProgramStart::COLD,
+            activity: Arc::clone(&self.activity),
         })
     }
 

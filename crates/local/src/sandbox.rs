@@ -34,7 +34,7 @@ use crate::{
     plan::{SandboxPlan, ScratchPlan, cgroup_limits, plan, zygote_differences},
     setup,
     uids::UidSlot,
-    zygote::{Busy, Order, is_set_late},
+    zygote::{Activity, Order, is_set_late},
 };
 
 /// Notices of refused system calls that are taken; then the listener is closed, and a program that hammers a refused
@@ -84,7 +84,7 @@ pub(crate) struct LocalSandbox {
     /// What happened while the program was started, for the monitor.
     replayed: VecDeque<SandboxEvent>,
     is_unbounded: bool,
-    pub(crate) busy: Option<Busy>,
+    activity: Arc<Activity>,
 }
 
 /// What a sandbox says, as far as it is not only the monitor's business.
@@ -180,7 +180,7 @@ impl LocalSandbox {
             start: parts.start,
             replayed: VecDeque::new(),
             is_unbounded: false,
-            busy: None,
+            activity: parts.activity,
         })
     }
 
@@ -510,6 +510,7 @@ impl RunningSandbox for LocalSandbox {
     }
 
     async fn remove(mut self: Box<Self>) -> Result<(), SandboxError> {
+        self.activity.note();
         let Some(held) = self.held.take() else { return Ok(()) };
         if self.is_pid_1_left() {
             // It ends by itself, which takes a moment that nobody needs to wait for.

@@ -463,7 +463,7 @@ pub static SETTINGS: &[Setting] = &[
             most: MOST_PARKED,
             set: |to, count| to.zygotes.parked_max = u32::try_from(count).unwrap_or(u32::MAX),
         },
-        Text("16"),
+        Text("64"),
         "The same, at most. Where both are 0, each one is forked when its program comes.",
     ),
     setting(

@@ -12,10 +12,10 @@ use std::{
     io,
     path::Path,
     sync::{
-        Arc, Mutex, OnceLock, Weak,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        Arc, Mutex, Weak,
+        atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use aevatar_sandbox_contract::{
@@ -24,7 +24,7 @@ use aevatar_sandbox_contract::{
 };
 use aevatar_sandbox_jail::{Engine, spec::ZygoteSpec};
 use tokio::{
-    sync::Semaphore,
+    sync::Notify,
     time::{sleep, timeout},
 };
 
@@ -51,6 +51,8 @@ const ATTEMPTS: u32 = 2;
 /// Memory that a worker is taken to use before one was measured, in bytes.
 const FIRST_GUESS: u64 = 8 << 20;
 const TICK: Duration = Duration::from_secs(1);
+/// After so long without a program that starts or ends there is time to make workers.
+const CALM: Duration = Duration::from_millis(3);
 
 /// Warm interpreters of one engine.
 #[derive(Debug)]
@@ -63,8 +65,8 @@ pub(crate) struct Warm {
     pools: Vec<ProfilePool>,
     /// What parked workers are made for.
     template: Mutex<Template>,
-    /// Workers that are made ahead at the same time: what runs is not to starve.
-    makers: Arc<Semaphore>,
+    /// Told when a worker may be missing.
+    wanted: Notify,
     counts: Arc<ImportCounts>,
 }
 
@@ -137,10 +139,14 @@ impl Warm {
             tree: Tree::plant(engine, &spec, profiles, options),
             pools,
             template: Mutex::new(Template { plan: template, misfits: 0 }),
-            makers: Arc::new(Semaphore::new(makers())),
+            wanted: Notify::new(),
             counts: Arc::clone(&host.counts),
         });
         drop(tokio::spawn(look_after(Arc::downgrade(&warm))));
+        // As many at the same time as leave room for what runs.
+        for _maker in 0..cpus().div_ceil(2) {
+            drop(tokio::spawn(make(Arc::downgrade(&warm))));
+        }
         warm
     }
 
@@ -160,7 +166,7 @@ impl Warm {
             let start = self.start_of(StartPath::Parked, choice.profile);
             if sandbox.check_out(&host, execution, planned.limits.clone(), start).await.is_ok() {
                 self.count(choice.profile, StartPath::Parked);
-                self.refill(choice.profile);
+                self.wanted.notify_one();
                 return Some(sandbox);
             }
             // It died while it waited, or cannot have these limits.
@@ -171,7 +177,7 @@ impl Warm {
             let start = self.start_of(StartPath::Forked, profile);
             if sandbox.check_out(&host, execution, planned.limits.clone(), start).await.is_ok() {
                 self.count(profile, StartPath::Forked);
-                self.refill(choice.profile);
+                self.wanted.notify_one();
                 return Some(sandbox);
             }
         }
@@ -248,31 +254,29 @@ impl Warm {
         }
     }
 
-    /// Has workers made until there are as many as there should be.
-    fn refill(self: &Arc<Self>, profile: usize) {
-        loop {
-            let Some(pool) = self.pools.get(profile) else { return };
+    /// The profile that a worker is to be made for next, which is begun; or for how long nobody is to be.
+    ///
+    /// While programs come and go, a pool is only kept from running dry: what makes a worker is what the programs need,
+    /// and after them there is time.
+    fn begin_next(&self) -> Result<usize, Duration> {
+        let is_calm = self.host.upgrade().is_some_and(|host| host.activity.is_calm());
+        let mut is_deferred = false;
+        for (profile, pool) in self.pools.iter().enumerate() {
+            if self.tree.nodes().get(profile).is_none_or(|node| node.ready().is_none()) || !self.is_affordable(profile)
             {
-                let mut pool = lock(&pool.pool);
-                if pool.missing() == 0 || !self.is_affordable(profile) {
-                    return;
-                }
-                pool.begin();
+                continue;
             }
-            let warm = Arc::downgrade(self);
-            let makers = Arc::clone(&self.makers);
-            drop(tokio::spawn(async move {
-                // It is never closed.
-                let turn = makers.acquire_owned().await;
-                let Some(warm) = warm.upgrade() else { return };
-                let made = warm.park(profile).await;
-                drop(turn);
-                if let Some(pool) = warm.pools.get(profile) {
-                    let unwanted = lock(&pool.pool).end(made.ok().flatten());
-                    drop(unwanted);
-                }
-            }));
+            let mut pool = lock(&pool.pool);
+            if pool.missing() == 0 {
+                continue;
+            }
+            if is_calm || pool.is_low() {
+                pool.begin();
+                return Ok(profile);
+            }
+            is_deferred = true;
         }
+        Err(if is_deferred { CALM } else { TICK })
     }
 
     async fn park(&self, profile: usize) -> Result<Option<Parked>, SandboxError> {
@@ -283,7 +287,7 @@ impl Warm {
             _ => return Ok(None),
         };
         let plan = lock(&self.template).plan.clone();
-        let rehearse = host.busy.load(Ordering::Relaxed) < cpus();
+        let rehearse = host.activity.is_calm();
         let sandbox = self.fork(&host, &plan, &zygote, rehearse).await?;
         let memory = sandbox.memory().unwrap_or(FIRST_GUESS);
         if let Some(pool) = self.pools.get(profile) {
@@ -308,7 +312,7 @@ impl Warm {
             // The kernel takes its time to unmount.
             drop(tokio::task::spawn_blocking(move || disks.trim()));
         }
-        for (profile, pool) in self.pools.iter().enumerate() {
+        for pool in &self.pools {
             let unwanted = {
                 let mut pool = lock(&pool.pool);
                 let mut unwanted = pool.tick();
@@ -316,16 +320,14 @@ impl Warm {
                 unwanted
             };
             drop(unwanted);
-            self.refill(profile);
         }
+        self.wanted.notify_one();
     }
 
     /// Returns when every profile has been tried, and those that are there have had a moment to park workers.
     pub(crate) async fn ready(self: &Arc<Self>) {
         self.tree.tried().await;
-        for profile in 0..self.pools.len() {
-            self.refill(profile);
-        }
+        self.wanted.notify_waiters();
         let parked = async {
             while self.pools.iter().zip(self.tree.nodes()).any(|(pool, node)| {
                 node.ready().is_some() && {
@@ -403,14 +405,29 @@ async fn look_after(warm: Weak<Warm>) {
     }
 }
 
-fn cpus() -> usize {
-    // Finding out takes a dozen system calls.
-    static CPUS: OnceLock<usize> = OnceLock::new();
-    *CPUS.get_or_init(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+/// Makes workers until there are as many as there should be, and again when some are missing.
+async fn make(warm: Weak<Warm>) {
+    loop {
+        let Some(warm) = warm.upgrade() else { return };
+        match warm.begin_next() {
+            Ok(profile) => {
+                let made = warm.park(profile).await.ok().flatten();
+                let failed = made.is_none();
+                if let Some(pool) = warm.pools.get(profile) {
+                    drop(lock(&pool.pool).end(made));
+                }
+                if failed {
+                    // A zygote that was just lost: the next one takes a moment.
+                    sleep(CALM).await;
+                }
+            }
+            Err(pause) => drop(timeout(pause, warm.wanted.notified()).await),
+        }
+    }
 }
 
-fn makers() -> usize {
-    cpus().div_ceil(2)
+fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 /// First parts of the names of the modules in a folder of packages.
@@ -427,19 +444,29 @@ fn installed_modules(packages: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-/// A program that runs, for [`Host::busy`].
+/// When a program was last started or ended.
 #[derive(Debug)]
-pub(crate) struct Busy(Arc<AtomicUsize>);
-
-impl Busy {
-    pub(crate) fn new(counter: &Arc<AtomicUsize>) -> Self {
-        counter.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(counter))
-    }
+pub(crate) struct Activity {
+    began: Instant,
+    /// Microseconds after that.
+    last: AtomicU64,
 }
 
-impl Drop for Busy {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+impl Activity {
+    pub(crate) fn new() -> Self {
+        Self { began: Instant::now(), last: AtomicU64::new(0) }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
+    }
+
+    pub(crate) fn note(&self) {
+        self.last.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// Whether no program was started or ended in the last milliseconds. One that runs for longer may sleep.
+    fn is_calm(&self) -> bool {
+        self.now().saturating_sub(self.last.load(Ordering::Relaxed)) >= u64::try_from(CALM.as_micros()).unwrap_or(0)
     }
 }

@@ -70,7 +70,7 @@ impl Default for ZygoteOptions {
                 ),
             ],
             parked_min: 1,
-            parked_max: 16,
+            parked_max: 64,
             parked_memory: 256 << 20,
             max_age: Duration::from_secs(3600),
             max_forks: 100_000,

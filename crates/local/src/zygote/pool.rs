@@ -10,6 +10,9 @@ const CALM_TICKS: u32 = 5;
 /// Ticks without a request after which nothing is parked any more.
 const FORGOTTEN_TICKS: u32 = 300;
 
+/// A pool is low when it has less than this part of its target.
+const LOW_SHARE: u64 = 4;
+
 /// The workers of one profile.
 #[derive(Debug)]
 pub(crate) struct Pool<T> {
@@ -51,6 +54,11 @@ impl<T> Pool<T> {
     /// How many are missing.
     pub(crate) fn missing(&self) -> u32 {
         self.target.saturating_sub(self.count() + self.making)
+    }
+
+    /// Whether so few are left that it should not wait for a calm moment.
+    pub(crate) fn is_low(&self) -> bool {
+        u64::from(self.count()) * LOW_SHARE < u64::from(self.target)
     }
 
     /// One is being made.

@@ -13,7 +13,6 @@ mod numbers {
     pub const FCNTL: usize = 72;
     pub const GETPID: usize = 39;
     pub const GET_ROBUST_LIST: usize = 274;
-    pub const MADVISE: usize = 28;
     pub const NEWFSTATAT: usize = 262;
     pub const OPENAT: usize = 257;
     pub const PRCTL: usize = 157;
@@ -44,7 +43,6 @@ mod numbers {
     pub const FCNTL: usize = 25;
     pub const GETPID: usize = 172;
     pub const GET_ROBUST_LIST: usize = 100;
-    pub const MADVISE: usize = 233;
     pub const NEWFSTATAT: usize = 79;
     pub const OPENAT: usize = 56;
     pub const PRCTL: usize = 167;
@@ -265,10 +263,6 @@ pub fn threads() -> Outcome<u64> {
     // st_nlink: the third word on x86-64; the upper half of the third one elsewhere.
     let links = if cfg!(target_arch = "x86_64") { status[2] } else { status[2] >> 32 };
     Ok(links.saturating_sub(2))
-}
-
-pub fn advise(start: usize, length: usize, advice: usize) -> Outcome<()> {
-    call3(MADVISE, start, length, advice).map(drop)
 }
 
 #[repr(C)]

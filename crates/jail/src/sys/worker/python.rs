@@ -207,20 +207,6 @@ unsafe extern "C" fn serve(_module: *mut Object, path: *mut Object) -> *mut Obje
     null_mut()
 }
 
-/// Asks the kernel for huge pages behind the memory from `start` of `length`, given as 16 bytes.
-unsafe extern "C" fn collapse(_module: *mut Object, range: *mut Object) -> *mut Object {
-    let range = as_bytes(range);
-    let word = |at: usize| {
-        range.get(at..).and_then(|rest| rest.first_chunk::<8>()).map_or(0, |word| usize::from_le_bytes(*word))
-    };
-    const MADV_HUGEPAGE: usize = 14;
-    const MADV_COLLAPSE: usize = 25;
-    let (start, length) = (word(0), word(8));
-    let done = crate::kernel::advise(start, length, MADV_HUGEPAGE)
-        .and_then(|()| crate::kernel::advise(start, length, MADV_COLLAPSE));
-    number(i32::from(done.is_ok()))
-}
-
 const METH_O: c_int = 8;
 
 struct Shared<T>(T);
@@ -228,9 +214,8 @@ struct Shared<T>(T);
 // SAFETY: the interpreter changes the definition under its GIL only, and this code never after it has handed it over.
 unsafe impl<T> Sync for Shared<T> {}
 
-static METHODS: Shared<[Method; 3]> = Shared([
+static METHODS: Shared<[Method; 2]> = Shared([
     Method { name: c"serve".as_ptr(), function: Some(serve), flags: METH_O, doc: null() },
-    Method { name: c"collapse".as_ptr(), function: Some(collapse), flags: METH_O, doc: null() },
     Method { name: null(), function: None, flags: 0, doc: null() },
 ]);
 
