@@ -18,6 +18,7 @@ use aevatar_sandbox_jail::{
     Engine, Keeper,
     cgroup::{CgroupError, CgroupHost, CgroupInstance, CgroupLimits, SandboxCgroup},
     disk::DiskImages,
+    layers::left_out,
     spec::{EngineSpec, Identity, ScratchBacking},
 };
 
@@ -309,9 +310,9 @@ impl Host {
         let root = layout::root(environment, policy.as_deref(), bytecode)?;
         let spec = EngineSpec { root, identity: self.identity };
         let engine = Arc::new(self.start_engine(&spec)?);
-        // A zygote finds its namespaces in /proc. Without a runtime nobody could look after it.
+        // A zygote finds its namespaces in /proc. Without a runtime nobody could look after it. It knows no trials.
         let warm = match (&self.zygotes, &engine.report().proc_failure) {
-            (Some(options), None) if tokio::runtime::Handle::try_current().is_ok() => {
+            (Some(options), None) if tokio::runtime::Handle::try_current().is_ok() && left_out().is_empty() => {
                 Some(Warm::start(self, &engine, execution, options))
             }
             _ => None,
