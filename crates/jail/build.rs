@@ -4,14 +4,14 @@ use std::{env, path::PathBuf, process::Command};
 
 const SOURCES: [&str; 5] = ["lib.rs", "enter.rs", "kernel.rs", "python.rs", "wire.rs"];
 
-fn main() {
+fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = PathBuf::from("src/sys/worker");
     for source in SOURCES {
         println!("cargo::rerun-if-changed={}", folder.join(source).display());
     }
-    let variable = |name: &str| env::var_os(name).unwrap_or_else(|| panic!("cargo sets {name}"));
-    let library = PathBuf::from(variable("OUT_DIR")).join("_sandbox_native.so");
-    let mut compiler = Command::new(variable("RUSTC"));
+    let variable = |name: &str| env::var_os(name).ok_or(format!("cargo sets {name}"));
+    let library = PathBuf::from(variable("OUT_DIR")?).join("_sandbox_native.so");
+    let mut compiler = Command::new(variable("RUSTC")?);
     compiler
         .arg(folder.join("lib.rs"))
         .args(["--edition=2024", "--crate-type=cdylib", "--crate-name=_sandbox_native"])
@@ -20,7 +20,7 @@ fn main() {
         // It needs nothing but the interpreter, which has the symbols it asks for.
         .args(["-Clink-arg=-nostdlib", "-Ctarget-feature=-crt-static", "-Clink-arg=-Wl,-z,relro,-z,now,-z,noexecstack"])
         .arg("--target")
-        .arg(variable("TARGET"))
+        .arg(variable("TARGET")?)
         .arg("-o")
         .arg(&library);
     if let Some(linker) = env::var_os("RUSTC_LINKER") {
@@ -28,7 +28,10 @@ fn main() {
         argument.push(linker);
         compiler.arg(argument);
     }
-    let status = compiler.status().unwrap_or_else(|error| panic!("could not start {compiler:?}: {error}"));
-    assert!(status.success(), "the native half of a zygote does not compile: {status}");
+    let status = compiler.status().map_err(|error| format!("could not start {compiler:?}: {error}"))?;
+    if !status.success() {
+        return Err(format!("the native half of a zygote does not compile: {status}").into());
+    }
     println!("cargo::rustc-env=SANDBOX_NATIVE_MODULE={}", library.display());
+    Ok(())
 }

@@ -61,7 +61,8 @@ fn unsafe_is_only_where_system_calls_are() {
             if path.is_dir() {
                 folders.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let allowed = path.parent().unwrap().ends_with("crates/jail/src/sys");
+                let folder = path.parent().unwrap();
+                let allowed = folder.ends_with("crates/jail/src/sys") || folder.ends_with("crates/jail/src/sys/worker");
                 let code = fs_err::read_to_string(&path).unwrap();
                 // In two pieces, so that this line is none.
                 let found = code.contains(concat!("unsafe", " {")) || code.contains(concat!("expect(unsafe", "_code"));

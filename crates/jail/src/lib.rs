@@ -24,7 +24,7 @@ pub mod seccomp;
 pub mod spec;
 mod sys;
 #[path = "sys/worker/wire.rs"]
-#[allow(dead_code, reason = "the native code uses the rest")]
+#[expect(dead_code, reason = "the native code uses the rest")]
 mod wire;
 pub mod zygote;
 

@@ -169,20 +169,18 @@ pub enum ProcessLimit {
 
 impl ProcessLimit {
     /// Its number, as `setrlimit` takes it.
-    pub fn number(self) -> u32 {
-        // A signed or an unsigned constant, by the C library.
-        #[allow(clippy::unnecessary_cast, clippy::cast_sign_loss, reason = "small and positive in either")]
-        let number = match self {
-            Self::CoreSize => libc::RLIMIT_CORE,
-            Self::FileSize => libc::RLIMIT_FSIZE,
-            Self::OpenFiles => libc::RLIMIT_NOFILE,
-            Self::CpuSeconds => libc::RLIMIT_CPU,
-            Self::LockedMemory => libc::RLIMIT_MEMLOCK,
-            Self::MessageQueues => libc::RLIMIT_MSGQUEUE,
-            Self::PendingSignals => libc::RLIMIT_SIGPENDING,
-            Self::Processes => libc::RLIMIT_NPROC,
-        } as u32;
-        number
+    pub const fn number(self) -> u32 {
+        // The kernel's own, the same on both architectures; asm-generic/resource.h.
+        match self {
+            Self::CpuSeconds => 0,
+            Self::FileSize => 1,
+            Self::CoreSize => 4,
+            Self::Processes => 6,
+            Self::OpenFiles => 7,
+            Self::LockedMemory => 8,
+            Self::PendingSignals => 11,
+            Self::MessageQueues => 12,
+        }
     }
 }
 

@@ -194,6 +194,7 @@ fn mount_scratch(spec: &ZygoteSpec) -> Result<(), SetupFailure> {
 /// but another copy of the socket, which is returned and closed on execution.
 fn place_descriptors(socket: &OwnedFd) -> Result<OwnedFd, Errno> {
     const HIGH: i32 = 64;
+    const SOCKET: usize = 3;
     let (input, writer) = pipe_with(PipeFlags::CLOEXEC)?;
     drop(writer);
     let (reader, output) = pipe_with(PipeFlags::CLOEXEC)?;
@@ -211,8 +212,9 @@ fn place_descriptors(socket: &OwnedFd) -> Result<OwnedFd, Errno> {
     for (source, target) in sources.iter().zip(0..) {
         descriptors::place(source, target)?;
     }
-    let [a, b, c, socket, d, e, f] = sources;
-    for source in [a, b, c, d, e, f] {
+    let mut sources = Vec::from(sources);
+    let socket = sources.swap_remove(SOCKET);
+    for source in sources {
         std::mem::forget(source);
     }
     descriptors::close_all_from(7, &socket)?;
@@ -221,6 +223,8 @@ fn place_descriptors(socket: &OwnedFd) -> Result<OwnedFd, Errno> {
 
 #[cfg(test)]
 mod tests {
+    use wire::Step as Native;
+
     use super::*;
     use crate::protocol::SandboxMessage;
 
@@ -230,7 +234,6 @@ mod tests {
         assert_eq!(frame(&SandboxMessage::SeccompListener), wire::SECCOMP_LISTENER);
         assert_eq!(frame(&SandboxMessage::Started), wire::STARTED);
         assert_eq!(frame(&SandboxMessage::Parked), wire::PARKED);
-        use wire::Step as Native;
         for (step, native) in [
             (SetupStep::Channel, Native::Channel),
             (SetupStep::CreateNamespaces, Native::CreateNamespaces),

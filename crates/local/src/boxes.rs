@@ -71,6 +71,8 @@ pub(crate) struct BoxFacts {
     pub(crate) disk_limits: DiskLimits,
     pub(crate) no_disk: Option<String>,
     pub(crate) abilities: HostAbilities,
+    /// Whether the kernel does not bound how many connections wait for `accept`.
+    pub(crate) is_unbounded: bool,
 }
 
 /// The limits that a box is made with and keeps.
@@ -101,6 +103,9 @@ impl HeldDisk {
         self.disks.give_back(self.disk, &self.files);
     }
 }
+
+/// A plan, the disk and a mount of it if there is one, and why there is none where there could be one.
+type PlannedDisk = (ScratchPlan, Option<(HeldDisk, OwnedFd)>, Option<String>);
 
 /// What [`Host::make_resources`] makes.
 struct Resources {
@@ -152,6 +157,7 @@ impl Host {
             disk_limits: DiskLimits::of(&sandbox.limits),
             no_disk,
             abilities,
+            is_unbounded: false,
         };
         let isolation = self.isolation(&engine, &facts, &sandbox.limits);
 
@@ -241,11 +247,7 @@ impl Host {
 
     /// The disk. A host that turns out to give none is planned for again without; a host whose disk is full is an
     /// error.
-    fn make_disk(
-        &self,
-        execution: &ExecutionPlan,
-        uid: &UidSlot,
-    ) -> Result<(ScratchPlan, Option<(HeldDisk, OwnedFd)>, Option<String>), SandboxError> {
+    fn make_disk(&self, execution: &ExecutionPlan, uid: &UidSlot) -> Result<PlannedDisk, SandboxError> {
         let planned = scratch(execution, self.tier, self.disks.is_ok())?;
         let disks = match (&self.disks, planned.backing) {
             (Ok(disks), ScratchBacking::Mount) => disks,

@@ -10,7 +10,7 @@ use std::{
 
 use aevatar_sandbox_contract::{
     ExecutionPlan, IsolationReport, ProgramEnd, ProgramStart, ResourceLimits, ResourceUsage, RunningSandbox,
-    SandboxError, SandboxEvent, SandboxPipes,
+    SandboxError, SandboxEvent, SandboxPipes, StartPath,
 };
 use aevatar_sandbox_jail::{
     Engine, SandboxHandle, cgroup::SandboxCgroup, poll_now, protocol::SandboxMessage, protocol::ScratchUsage, seccomp,
@@ -78,12 +78,9 @@ pub(crate) struct LocalSandbox {
     facts: BoxFacts,
     /// Where a forked worker gets its program, until it has one.
     checkout: Option<OwnedFd>,
-    /// Whether a forked worker has its program: its parent is outside, so it is reaped when its end is told.
-    checkout_was_used: bool,
     start: ProgramStart,
     /// What happened while the program was started, for the monitor.
     replayed: VecDeque<SandboxEvent>,
-    is_unbounded: bool,
     activity: Arc<Activity>,
 }
 
@@ -176,10 +173,8 @@ impl LocalSandbox {
             isolation: parts.isolation,
             facts: parts.facts,
             checkout: parts.checkout,
-            checkout_was_used: false,
             start: parts.start,
             replayed: VecDeque::new(),
-            is_unbounded: false,
             activity: parts.activity,
         })
     }
@@ -257,12 +252,11 @@ impl LocalSandbox {
         let checkout = self.checkout.take().ok_or_else(|| failed("start a program", io::ErrorKind::NotFound.into()))?;
         zygote::hand_over(&checkout, &program).map_err(|error| failed("hand over the program", error))?;
         self.isolation = host.isolation(&held.engine, &self.facts, &limits);
-        if self.is_unbounded {
+        if self.facts.is_unbounded {
             setup::note_unbounded_connections(&mut self.isolation);
         }
         self.limits = limits;
         self.start = start;
-        self.checkout_was_used = true;
         self.started().await
     }
 
@@ -313,7 +307,7 @@ impl LocalSandbox {
                 Ok(None)
             }
             SandboxMessage::ConnectionsUnbounded => {
-                self.is_unbounded = true;
+                self.facts.is_unbounded = true;
                 setup::note_unbounded_connections(&mut self.isolation);
                 Ok(None)
             }
@@ -329,8 +323,9 @@ impl LocalSandbox {
                 self.main_usage = Some((user_time, system_time));
                 self.scratch = scratch;
                 // As a rule nothing of a program outlives its main process: then pid 1 is all that is left, and it is
-                // not waited for. Whoever else there is dies with it.
-                self.gone = self.checkout_was_used && self.cgroup().and_then(SandboxCgroup::processes) == Some(1);
+                // not waited for. Whoever else there is dies with it. A cold program is pid 1's to reap.
+                let is_reaped = self.start.path != StartPath::Cold;
+                self.gone = is_reaped && self.cgroup().and_then(SandboxCgroup::processes) == Some(1);
                 Ok(Some(Occurrence::Event(SandboxEvent::MainEnded(program_end(status)))))
             }
             SandboxMessage::Parked => Ok(Some(Occurrence::Parked)),

@@ -221,8 +221,12 @@ impl Purpose {
 impl Instruction {
     /// As the kernel reads it.
     pub fn to_bytes(self) -> [u8; 8] {
-        let ([a, b], [c, d, e, f]) = (self.code.to_ne_bytes(), self.operand.to_ne_bytes());
-        [a, b, self.jump_true, self.jump_false, c, d, e, f]
+        let word = u64::from(self.code)
+            | u64::from(self.jump_true) << 16
+            | u64::from(self.jump_false) << 24
+            | u64::from(self.operand) << 32;
+        // Little-endian, as both architectures are.
+        word.to_le_bytes()
     }
 }
 

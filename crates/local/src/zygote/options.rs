@@ -72,7 +72,7 @@ impl Default for ZygoteOptions {
             parked_min: 1,
             parked_max: 64,
             parked_memory: 256 << 20,
-            max_age: Duration::from_secs(3600),
+            max_age: Duration::from_hours(1),
             max_forks: 100_000,
         }
     }

@@ -30,7 +30,7 @@ use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use super::{choice::Profiles, options::ZygoteOptions};
 
 /// How long a zygote may take to import everything. All seven packages take two seconds on an idle CPU.
-const BUILD_PATIENCE: Duration = Duration::from_secs(120);
+const BUILD_PATIENCE: Duration = Duration::from_mins(2);
 /// Pauses before a lost zygote is built again: this, then twice as long each time, up to the other.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
