@@ -23,6 +23,12 @@ pub(crate) struct OrdinaryUser {
     created: AtomicUsize,
 }
 
+/// The part of a home's name that no other has.
+fn home_name(home: &Path) -> String {
+    let name = home.file_name().unwrap_or_default().to_string_lossy();
+    name.rsplit('-').next().unwrap_or_default().to_owned()
+}
+
 impl OrdinaryUser {
     /// Makes the home and the cgroups; `built` is the binary to copy.
     pub(crate) fn create(built: &Path) -> Result<Self, String> {
@@ -30,8 +36,10 @@ impl OrdinaryUser {
         let home = home.map_err(|error| format!("cannot make a home: {error}"))?;
         let mut user = Self { home, python: Vec::new(), cgroups: Vec::new(), created: AtomicUsize::new(0) };
         user.fill_home(built).map_err(|error| format!("cannot prepare {}: {error}", user.home.path().display()))?;
+        // There may be two of them: one runs the command, the other one's server runs.
+        let name = home_name(user.home.path());
         for parent in parents()? {
-            let folder = parent.join(format!("corpus-of-an-ordinary-user-{}", std::process::id()));
+            let folder = parent.join(format!("corpus-of-an-ordinary-user-{name}"));
             make_cgroup(&folder)?;
             user.cgroups.push(folder);
         }
