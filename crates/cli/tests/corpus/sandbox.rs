@@ -59,8 +59,9 @@ pub(crate) enum Policy {
 /// A prepared binary.
 pub(crate) struct Engine {
     binary: PathBuf,
-    ordinary_user: Option<OrdinaryUser>,
+    /// Before the user, whose server it is.
     door: Option<Door>,
+    ordinary_user: Option<OrdinaryUser>,
 }
 
 /// One execution.
