@@ -83,6 +83,8 @@ pub enum DiskError {
 const MOST_IDLE: usize = 16;
 /// For how long one is kept.
 const IDLE_FOR: Duration = Duration::from_secs(30);
+/// Bytes that the image of a disk may take on the host when it is kept: a file that was removed in it still does.
+const MOST_TAKEN: u64 = 4 << 20;
 /// How often, and how far apart, a filesystem is looked at until nothing is left in it.
 const CLEAR_ATTEMPTS: u32 = 10;
 const CLEAR_PAUSE: Duration = Duration::from_millis(3);
@@ -104,6 +106,8 @@ pub struct Disk {
     anchor: OwnedFd,
     /// The block device.
     source: String,
+    /// What is behind it.
+    image: OwnedFd,
     size: (u64, u64),
     /// Blocks and inodes that were free when there was nothing in it.
     pristine: (u64, u64),
@@ -159,7 +163,8 @@ impl DiskImages {
     ///
     /// `files` are relative to the filesystem's root: what is named is removed, files before their folders.
     pub fn give_back(&self, disk: Disk, files: &[PathBuf]) {
-        let is_clean = disk.uses < MOST_USES && disk.clear(files).is_ok_and(|is_pristine| is_pristine);
+        let is_clean =
+            disk.uses < MOST_USES && disk.is_small() && disk.clear(files).is_ok_and(|is_pristine| is_pristine);
         let mut idle = self.idle();
         if is_clean && idle.len() < MOST_IDLE {
             idle.push((Instant::now(), disk));
@@ -190,9 +195,13 @@ impl DiskImages {
     }
 
     fn make(&self, bytes: u64, inodes: u64) -> Result<Disk, DiskError> {
-        let free = statvfs(&self.folder)
-            .map(|usage| usage.f_bavail.saturating_mul(usage.f_frsize))
-            .map_err(|errno| self.failed("look at the free space", errno))?;
+        let mut free = self.free()?;
+        if free < bytes {
+            // What is kept is the first to go.
+            let kept = std::mem::take(&mut *self.idle());
+            drop(kept);
+            free = self.free()?;
+        }
         if free < bytes {
             return Err(DiskError::HostFull { path: self.folder.clone(), free, limit: bytes });
         }
@@ -206,7 +215,14 @@ impl DiskImages {
             self.failed("mount a disk image", errno)
         })?;
         let pristine = left(&anchor).map_err(|errno| self.failed("look into a disk image", errno))?;
-        Ok(Disk { anchor, source, size: (bytes, inodes), pristine, uses: 0 })
+        Ok(Disk { anchor, source, image, size: (bytes, inodes), pristine, uses: 0 })
+    }
+
+    /// Bytes that the host's disk has left.
+    fn free(&self) -> Result<u64, DiskError> {
+        statvfs(&self.folder)
+            .map(|usage| usage.f_bavail.saturating_mul(usage.f_frsize))
+            .map_err(|errno| self.failed("look at the free space", errno))
     }
 
     /// The formatted image of this size, made on first use: in a file of its own, then renamed, so that two processes
@@ -279,6 +295,11 @@ impl DiskImages {
 }
 
 impl Disk {
+    /// Whether its image takes little of the host's disk.
+    fn is_small(&self) -> bool {
+        fstat(&self.image).is_ok_and(|status| status.st_blocks.cast_unsigned().saturating_mul(512) <= MOST_TAKEN)
+    }
+
     /// Removes `files` and the writable folders. True when nothing is left then.
     ///
     /// A program may have put links and other things in their places: none is followed, and what it added makes a
@@ -408,6 +429,13 @@ mod tests {
             return;
         }
         assert!(!is_kept(|work| write(work, "other", b"secret")));
+        let big = |work: &OwnedFd| {
+            write(work, "big", &vec![7; 8 << 20]);
+            let file = openat(work, "big", OFlags::RDONLY, Mode::empty()).unwrap();
+            rustix::fs::fsync(&file).unwrap();
+            unlinkat(work, "big", AtFlags::empty()).unwrap();
+        };
+        assert!(!is_kept(big), "its image takes the host's disk");
         assert!(!is_kept(|work| mkdirat(work, "main.py", Mode::from_raw_mode(0o755))
             .and_then(|()| mkdirat(work, "main.py/a", Mode::from_raw_mode(0o755)))
             .unwrap()));

@@ -107,9 +107,15 @@ fn start(spec: &EngineSpec, go: &OwnedFd, sources: Option<Sources>) -> Result<(E
     Ok((EngineReport { proc_failure, landlock_abi: landlock::abi() }, proc_files))
 }
 
+/// Ends of children that are taken before other events are looked at.
+const REAPED_AT_ONCE: u32 = 128;
+/// Ends that are kept for a zygote to claim: more than there can be workers that are being made.
+const MOST_STRANGERS: usize = 4096;
+
 /// What the launcher knows of a sandbox while its init lives.
 struct Sandbox {
     init: OwnedFd,
+    init_pid: Pid,
     /// The launcher's end of the socket to init, on which the zygote tells which process it forked; nothing once all who
     /// could say anything there are gone.
     life: Option<OwnedFd>,
@@ -208,16 +214,23 @@ impl Launcher<'_> {
 
     /// Takes every child that ended: inits, workers, zygotes, and orphans of the engine's namespace.
     fn reap(&mut self) {
-        // Only that there was a signal counts.
-        let _ = rustix::io::read(&self.children, &mut [0_u8; 128]);
-        while let Some(end) = clone::take_ended() {
+        // Some at a time: who makes children end quickly must not keep the rest waiting.
+        for _child in 0..REAPED_AT_ONCE {
+            let Some(end) = clone::take_ended() else {
+                // Only that there was a signal counts; one that comes now is seen next time.
+                let _ = rustix::io::read(&self.children, &mut [0_u8; 128]);
+                return;
+            };
             let told = WorkerEnd { status: end.status, user_time: end.user_time, system_time: end.system_time };
             let owner = self.sandboxes.values().find(|sandbox| sandbox.worker == Some(end.pid));
             match owner {
                 Some(sandbox) => sandbox.tell(&told),
+                None if self.sandboxes.values().any(|sandbox| sandbox.init_pid == end.pid) => {}
                 // Only worth keeping while a zygote may still say whose it was.
                 None if self.sandboxes.values().any(Sandbox::awaits_worker) => {
-                    self.strangers.insert(end.pid, told);
+                    if self.strangers.len() < MOST_STRANGERS {
+                        self.strangers.insert(end.pid, told);
+                    }
                 }
                 None => self.strangers.clear(),
             }
@@ -240,9 +253,12 @@ impl Launcher<'_> {
         let Some(life) = &sandbox.life else { return };
         let mut bytes = [0_u8; 4];
         match receive_raw(life, &mut bytes, RecvFlags::DONTWAIT) {
-            Ok((4, _)) => {
-                sandbox.worker = Pid::from_raw(i32::from_le_bytes(bytes));
-                if let Some(end) = sandbox.worker.and_then(|pid| self.strangers.remove(&pid)) {
+            Ok((4, fds)) => {
+                let (Some(pid), Some(worker)) = (Pid::from_raw(i32::from_le_bytes(bytes)), fds.first()) else { return };
+                sandbox.worker = Some(pid);
+                // Somebody of that number may have ended long ago: numbers come around. What counts is this process.
+                let earlier = self.strangers.remove(&pid);
+                if let (Some(end), false) = (earlier, poll_now(worker).is_empty()) {
                     sandbox.tell(&end);
                 }
             }
@@ -277,7 +293,7 @@ impl Launcher<'_> {
             Ok(pair) => pair,
             Err(errno) => return tell(SetupFailure::new(SetupStep::Channel, "socket", errno)),
         };
-        let pidfd = match clone::clone_process(sandbox_namespaces()) {
+        let (init_pid, pidfd) = match clone::clone_process(sandbox_namespaces()) {
             Ok(Cloned::Child) => init::run(&request.spec, fds, inits),
             Ok(Cloned::Parent(pid, pidfd)) => {
                 let mapped = map_identity(pid, &pidfd, request.spec.uid_slot, self.proc_files)
@@ -292,7 +308,7 @@ impl Launcher<'_> {
                     }
                     Err(failure) => tell(failure),
                 }
-                pidfd
+                (pid, pidfd)
             }
             Err(errno) => {
                 return tell(SetupFailure::new(SetupStep::CreateNamespaces, "user, pid, mount, net, ipc, uts", errno));
@@ -305,7 +321,7 @@ impl Launcher<'_> {
         if let Err(errno) = watched {
             tell(SetupFailure::new(SetupStep::Channel, "epoll", errno));
         }
-        self.sandboxes.insert(number, Sandbox { init: pidfd, life: Some(life), worker: None });
+        self.sandboxes.insert(number, Sandbox { init: pidfd, init_pid, life: Some(life), worker: None });
     }
 
     /// Makes the process of a zygote. What becomes of it is told on its own socket.

@@ -74,7 +74,7 @@ fn lock(spec: &SandboxSpec, events: &OwnedFd) -> Result<(), SetupFailure> {
         setsid().during(SetupStep::PlaceDescriptors, "session")?;
     }
     if layers::is_on(Layer::ProcessLimits) {
-        for (limit, value) in &spec.process_limits {
+        for (limit, value) in spec.process_limits.iter().filter(|(limit, _)| *limit != ProcessLimit::OpenFiles) {
             set_limit(*limit, *value).during(SetupStep::SetResourceLimits, format_args!("{limit:?}"))?;
         }
     }
@@ -85,16 +85,27 @@ fn lock(spec: &SandboxSpec, events: &OwnedFd) -> Result<(), SetupFailure> {
         landlock_ring::restrict().during(SetupStep::RestrictFiles, "ruleset")?;
     }
     if !layers::is_on(Layer::Seccomp) {
-        return Ok(());
+        return limit_files(spec);
     }
     // Last, because what comes before needs calls that the filter refuses.
     let listener = seccomp::install().during(SetupStep::InstallSeccomp, "filter")?;
     send(events, &SandboxMessage::SeccompListener, &[listener.as_fd()])
         .during(SetupStep::Channel, "seccomp listener")?;
     drop(listener);
+    limit_files(spec)?;
     match notify::probe_call(seccomp::PROBE) {
         Err(seccomp::PROBE_ANSWER) => Ok(()),
         _ => Err(SetupFailure::new(SetupStep::VerifyLocks, "seccomp filter", Errno::PERM)),
+    }
+}
+
+/// After the listener is on its way: the kernel lets a user have as many descriptors in flight as the sender may have
+/// open, and rootless a user has all sandboxes.
+fn limit_files(spec: &SandboxSpec) -> Result<(), SetupFailure> {
+    let mut limits = spec.process_limits.iter().filter(|_| layers::is_on(Layer::ProcessLimits));
+    match limits.find(|(limit, _)| *limit == ProcessLimit::OpenFiles) {
+        Some((limit, value)) => set_limit(*limit, *value).during(SetupStep::SetResourceLimits, "OpenFiles"),
+        None => Ok(()),
     }
 }
 

@@ -58,6 +58,7 @@ const fn quiet(reason: &'static str, calls: &'static [&'static str], errno: i32)
 
 /// `CLONE_NEWTIME`, `NEWNS`, `NEWCGROUP`, `NEWUTS`, `NEWIPC`, `NEWUSER`, `NEWPID`, `NEWNET`.
 const NEW_NAMESPACES: u64 = 0x7E02_0080;
+const CLONE_PARENT: u64 = 0x8000;
 const AF_UNIX: u64 = 1;
 const AF_INET: u64 = 2;
 const AF_INET6: u64 = 10;
@@ -363,9 +364,10 @@ pub const RULES: &[Rule] = &[
         ],
     ),
     when(
-        "processes and threads, but no new namespaces",
+        "processes and threads, but no new namespaces, and no children of somebody else's: a forked program's parent is \
+         the launcher",
         &["clone"],
-        &[Condition::Clear(0, NEW_NAMESPACES)],
+        &[Condition::Clear(0, NEW_NAMESPACES | CLONE_PARENT)],
         Action::Allow,
     ),
     quiet(

@@ -35,8 +35,13 @@ pub(crate) struct Choice {
 
 impl Profiles {
     /// The profiles that make sense for an environment with the modules `installed`: one that would import nothing that
-    /// is there is left out, and its children are its parent's.
-    pub(crate) fn new(options: &ZygoteOptions, installed: BTreeSet<String>) -> Self {
+    /// is there is left out, and its children are its parent's. `is_allowed` is asked of a module, and whether it is
+    /// installed rather than the standard library's.
+    pub(crate) fn new(
+        options: &ZygoteOptions,
+        installed: BTreeSet<String>,
+        is_allowed: impl Fn(&str, bool) -> bool,
+    ) -> Self {
         let bare = Profile { name: BARE.to_owned(), parent: None, modules: Vec::new(), covers: BTreeSet::new() };
         let mut profiles = vec![bare];
         // Names of profiles, and the places where their children have their parent.
@@ -46,6 +51,8 @@ impl Profiles {
             let place = places.iter().find(|(known, _)| *known == parent).map_or(0, |(_, place)| *place);
             let modules: Vec<String> =
                 modules.iter().filter(|module| is_known(first(module), &installed)).cloned().collect();
+            let is_free = |module: &String| is_allowed(module, installed.contains(first(module)));
+            let modules: Vec<String> = modules.into_iter().filter(is_free).collect();
             if modules.is_empty() {
                 places.push((name, place));
                 continue;
@@ -93,7 +100,19 @@ mod tests {
     use super::*;
 
     fn profiles(installed: &[&str]) -> Profiles {
-        Profiles::new(&ZygoteOptions::default(), installed.iter().map(|name| (*name).to_owned()).collect())
+        let installed = installed.iter().map(|name| (*name).to_owned()).collect();
+        Profiles::new(&ZygoteOptions::default(), installed, |_, _| true)
+    }
+
+    #[test]
+    fn what_may_not_be_imported_is_in_no_profile() {
+        let installed = ["numpy", "requests", "bs4"].map(str::to_owned).into();
+        let few = Profiles::new(&ZygoteOptions::default(), installed, |module, is_installed| {
+            assert!(is_installed, "{module}");
+            module != "requests"
+        });
+        assert!(few.all().iter().all(|profile| !profile.modules.contains(&"requests".to_owned())));
+        assert_eq!(chosen(&few, &["bs4"]).0, "web");
     }
 
     fn chosen(profiles: &Profiles, imports: &[&str]) -> (String, Vec<String>) {

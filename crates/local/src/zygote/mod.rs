@@ -19,8 +19,8 @@ use std::{
 };
 
 use aevatar_sandbox_contract::{
-    ExecutionId, ExecutionPlan, ProgramStart, PythonEnvironment, ResourceLimits, SandboxError, StartPath, WarmProfile,
-    ZygoteMode,
+    ExecutionId, ExecutionPlan, ImportDecision, ProgramStart, PythonEnvironment, ResourceLimits, SandboxError,
+    StartPath, WarmProfile, ZygoteMode,
 };
 use aevatar_sandbox_jail::{Engine, spec::ZygoteSpec};
 use tokio::{
@@ -116,7 +116,13 @@ impl Warm {
             env: zygote_variables(),
             scratch_links: scratch_links(&environment),
         };
-        let profiles = Profiles::new(options, installed_modules(&environment.packages));
+        let installed = installed_modules(&environment.packages);
+        // What a program may not import is not to be found among its modules either.
+        let is_allowed = |module: &str, is_installed: bool| {
+            let policy = execution.import_policy.as_ref();
+            policy.is_none_or(|policy| policy.decide(module, !is_installed) == ImportDecision::Allowed)
+        };
+        let profiles = Profiles::new(options, installed, is_allowed);
         let pools = profiles.all().iter().map(|profile| ProfilePool {
             pool: Mutex::new(Pool::new(options.parked_min, options.parked_max, profile.parent.is_none())),
             parked_served: AtomicU64::new(0),

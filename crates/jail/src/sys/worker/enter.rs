@@ -106,13 +106,15 @@ pub fn enter(request: &Request<'_>, filter: &[u8]) -> Result<(), Failure> {
     kernel::new_session().during(Step::PlaceDescriptors, b"session")?;
     kernel::umask(0o022);
     kernel::change_folder(b"/work\0").during(Step::PlaceDescriptors, b"/work")?;
-    set_limits(request)?;
+    set_limits(request, |resource| resource != OPEN_FILES)?;
     verify_dropped()?;
     restrict_files(request.byte(wire::AT_LANDLOCK)).during(Step::RestrictFiles, b"ruleset")?;
     // Last, because what comes before needs calls that the filter refuses.
     let listener = kernel::install_filter(filter).during(Step::InstallSeccomp, b"filter")?;
     kernel::send(EVENTS, wire::SECCOMP_LISTENER, Some(listener)).during(Step::Channel, b"seccomp listener")?;
     kernel::close(listener);
+    // Only now: the kernel lets a user have as many descriptors in flight as the sender may have open.
+    set_limits(request, |resource| resource == OPEN_FILES)?;
     match kernel::vhangup() {
         Err(EDOM) => Ok(()),
         _ => Err(Failure::new(Step::VerifyLocks, b"seccomp filter", EPERM)),
@@ -219,11 +221,18 @@ fn place_descriptors(request: &Request<'_>) -> Outcome<()> {
     kernel::close_from(FIRST_FREE)
 }
 
-fn set_limits(request: &Request<'_>) -> Result<(), Failure> {
+/// `RLIMIT_NOFILE`.
+const OPEN_FILES: u32 = 7;
+
+/// Sets those of the limits that `which` chooses by their number.
+fn set_limits(request: &Request<'_>, which: impl Fn(u32) -> bool) -> Result<(), Failure> {
     for limit in request.bytes.get(wire::FORK_HEADER..).unwrap_or_default().chunks_exact(wire::LIMIT) {
         let (Some((number, value)), step) = (limit.split_first_chunk::<4>(), Step::SetResourceLimits) else { continue };
         let value = value.first_chunk::<8>().map_or(0, |value| u64::from_le_bytes(*value));
-        kernel::limit(u32::from_le_bytes(*number), value).during(step, b"process limits")?;
+        let number = u32::from_le_bytes(*number);
+        if which(number) {
+            kernel::limit(number, value).during(step, b"process limits")?;
+        }
     }
     Ok(())
 }

@@ -177,8 +177,8 @@ fn fork(request: &Request<'_>) {
         }
         Ok((pid, pidfd)) => {
             python::after_fork_in_parent();
+            let _ = kernel::send(request.fd(wire::LIFE), &pid.to_le_bytes(), Some(pidfd));
             kernel::close(pidfd);
-            let _ = kernel::send(request.fd(wire::LIFE), &pid.to_le_bytes(), None);
         }
         Err(errno) => {
             python::after_fork_in_parent();
