@@ -276,6 +276,8 @@ def _seed():
         ssl.RAND_add(os.urandom(32), 32.0)
     if uuid := sys.modules.get("uuid"):
         uuid._last_timestamp = None
+    if process := sys.modules.get("multiprocessing.process"):
+        process.current_process().authkey = os.urandom(32)
 
 
 def _rehearse_own():

@@ -19,4 +19,5 @@ mod protocol;
 mod reading;
 mod rootless;
 mod shutdown;
+mod siblings;
 mod warm;
