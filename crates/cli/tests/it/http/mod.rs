@@ -18,6 +18,7 @@ mod overload;
 mod protocol;
 mod reading;
 mod rootless;
+mod same_as_cold;
 mod shutdown;
 mod siblings;
 mod warm;

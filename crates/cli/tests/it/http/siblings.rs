@@ -62,13 +62,8 @@ fn cold(server: &Server, code: &str) -> String {
     result["stdout"].as_str().unwrap().to_owned()
 }
 
-#[test]
-fn siblings_draw_different_values_from_every_source() {
-    if !require::default_tier() {
-        return;
-    }
-    let server = server(&["bare", "numpy", "all"]);
-    const STANDARD_LIBRARY: &str = r#"
+/// Draws from everything that a program takes to be random.
+const STANDARD_LIBRARY: &str = r#"
 import email.utils, json, multiprocessing, os, random, secrets, ssl, tempfile, threading, uuid
 values = {
     "random.random": random.random(),
@@ -89,7 +84,7 @@ values = {
 thread = threading.Thread(target=lambda: values.update(thread=random.random()))
 thread.start(), thread.join()
 "#;
-    const NUMPY: &str = r#"
+const NUMPY: &str = r#"
 import numpy as np
 values |= {
     "numpy.random.rand": np.random.rand(),
@@ -100,7 +95,7 @@ values |= {
     "numpy.random.SeedSequence": str(np.random.SeedSequence().entropy),
 }
 "#;
-    const ALL: &str = r#"
+const ALL: &str = r#"
 import joblib, scipy.stats, sklearn.model_selection, sklearn.utils
 values |= {
     "scipy.stats": scipy.stats.norm.rvs(),
@@ -108,6 +103,13 @@ values |= {
     "sklearn.model_selection": str(sklearn.model_selection.train_test_split(range(100))),
 }
 "#;
+
+#[test]
+fn siblings_draw_different_values_from_every_source() {
+    if !require::default_tier() {
+        return;
+    }
+    let server = server(&["bare", "numpy", "all"]);
     for (parts, profile, sources) in [
         (&[STANDARD_LIBRARY][..], "bare", 15),
         (&[STANDARD_LIBRARY, NUMPY], "numpy", 21),
@@ -251,7 +253,7 @@ def is_known(function, name):
 "
     .to_owned();
     let table: Vec<[&str; 3]> = MARKS.iter().map(|(name, leave, notice)| [*name, *leave, *notice]).collect();
-    imports += &format!("marks = {}\n", serde_json::to_string(&table).unwrap());
+    imports.extend(["marks = ", &serde_json::to_string(&table).unwrap(), "\n"]);
     // Names of what is noticed, in the table's order; what answers differently once other marks are left comes first.
     let notice =
         "found = [name for name, _, notice in marks if eval(notice)]\nos.write(1, repr(found).encode())\nos._exit(0)\n";
