@@ -3,7 +3,9 @@
 A zygote imports, and runs no program. A worker is a fork of it that is locked into its box before it gets here.
 """
 
+import _thread
 import atexit
+import builtins
 import gc
 import importlib
 import importlib.machinery
@@ -11,12 +13,23 @@ import importlib.util
 import json
 import os
 import resource
-import signal
 import sys
 import threading
-import weakref
+from functools import partial
+from operator import methodcaller
+from types import ModuleType
+from weakref import ref
 
 import _sandbox_runtime
+
+# What is here works at the end of a program, too, whatever that has done to the modules and to the builtins.
+__builtins__ = vars(builtins).copy()
+all_modules = sys.modules
+write = os.write
+collect, callbacks, is_collected = gc.collect, gc.callbacks, gc.isenabled
+run_exit_functions = atexit._run_exitfuncs
+# The native half calls them, and what it calls is not traced.
+gettrace, settrace, getprofile, setprofile = sys.gettrace, sys.settrace, sys.getprofile, sys.setprofile
 
 PROGRAM = "/work/main.py"
 FOLDER = "/work"
@@ -82,8 +95,16 @@ BeautifulSoup("<p class='a'>text <b>bold</b></p>", "html.parser").find("b").get_
 # are there, too. Not all of it: the copies take memory.
 REHEARSED_AGAIN = ("", "numpy", "pandas")
 
-# The names of all modules that a worker was forked with.
-inherited = frozenset()
+# What the end of an interpreter leaves of `builtins`: not what came after they were made.
+LATE_BUILTINS = {"open", "copyright", "credits", "exit", "help", "license", "quit"}
+# Names of `sys` that have no value at the end of an interpreter: where users' values hide.
+HIDING_PLACES = ("path", "argv", "ps1", "ps2", "last_exc", "last_type", "last_value", "last_traceback", "path_hooks",
+                 "path_importer_cache", "meta_path", "__interactivehook__")
+
+# The last of the modules that a worker was forked with. What comes after it in the list is the program's.
+last_inherited = None
+# The names and values of `builtins` that are left at the end.
+first_builtins = {}
 # Functions that set the number of threads of a library of linear algebra, with those libraries.
 pools = []
 
@@ -110,7 +131,7 @@ def is_program(path):
 
 def grow(modules):
     """Imports what `modules` names, and makes the heap ready to be forked. Returns why that cannot be."""
-    global inherited
+    global last_inherited, first_builtins
     try:
         if "_sandbox_imports" in sys.modules:
             # Under the program's own name, so that the policy is complete before the first program's first import.
@@ -122,7 +143,8 @@ def grow(modules):
         _let_go_of_files()
     except BaseException as error:
         return f"{type(error).__name__}: {error}".encode()[:MAX_REASON]
-    inherited = frozenset(sys.modules)
+    last_inherited = next(reversed(sys.modules))
+    first_builtins = {name: value for name, value in vars(builtins).items() if name not in LATE_BUILTINS}
     importlib.invalidate_caches()
     gc.collect()
     gc.freeze()
@@ -197,9 +219,11 @@ def prepare(descriptor):
     if (cpus := order["cpus"]) > 1:
         for set_threads in pools:
             set_threads(cpus)
-    main = sys.modules["__main__"]
-    main.__file__, main.__cached__ = PROGRAM, None
-    main.__loader__ = importlib.machinery.SourceFileLoader("__main__", PROGRAM)
+    # As CPython's own main does when it has looked whether the program is a folder.
+    sys.path_importer_cache[PROGRAM] = None
+    _make_main()
+    # What `threading` found out of the zygote.
+    threading.main_thread()._set_native_id()
     _sandbox_runtime.prepare_program(forked=True)
     # The C code wants an end.
     return source + b"\0"
@@ -261,93 +285,141 @@ def _rehearse_own():
     gc.collect()
 
 
+def _make_main():
+    """A `__main__` of the program's own: garbage is not looked for among what was there at the fork."""
+    main = ModuleType("__main__")
+    vars(main).update(vars(sys.modules["__main__"]))
+    if "__annotations__" in vars(main):
+        main.__annotations__ = {}
+    main.__file__, main.__cached__ = PROGRAM, None
+    main.__loader__ = importlib.machinery.SourceFileLoader("__main__", PROGRAM)
+    sys.modules["__main__"] = main
+
+
 def finish(status, exit):
-    """Ends as `Py_FinalizeEx` does, as far as a program can notice, without taking apart what was inherited. Returns the
-    exit code."""
+    """Begins the end of the program; `step` does the rest."""
+    global step
+    step = _end(status, exit).send
+
+
+def _end(status, exit):
+    """What `Py_FinalizeEx` does, as far as a program can notice, without taking apart what was inherited.
+
+    Yields calls, each with the object that is named when the call fails, if that is told at all; takes whether it
+    succeeded. The native half makes them, so that no frame of ours is above them: it would be in tracebacks, and be
+    what warnings are about. At last yields no call but the exit code, and whether the interpreter is to be ended by
+    itself.
+    """
     code = 1 if status else 0
     if exit is not None:
         code = _exit_code(exit)
-    _quietly(threading._shutdown)
-    _quietly(atexit._run_exitfuncs)
-    if not _flush():
-        code = 120
-    _unload()
-    if not _flush():
-        code = 120
-    if status == 2:
-        # Whoever waits for this process is told that it was Ctrl-C.
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
-        os.kill(os.getpid(), signal.SIGINT)
-        return 128 + signal.SIGINT
-    return code
+    del exit
+    yield partial(methodcaller("_shutdown"), threading), threading
+    yield run_exit_functions, None
+    if _thread._count():
+        # Daemon threads are stopped by nothing but an interpreter that ends.
+        yield None, code, 1
+    sys.is_finalizing = lambda: True
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name, None)
+        if stream is not None and not _is_closed(stream):
+            # That stderr cannot be written to is not told there.
+            culprit = stream if name == "stdout" else None
+            if not (yield partial(methodcaller("flush"), stream), culprit):
+                code = 120
+    # The program's are let go of.
+    stream = culprit = None
+    if is_collected():
+        yield collect, None
+    yield from _unload()
+    yield None, code, 0
 
 
 def _exit_code(exit):
-    code = getattr(exit, "code", exit)
+    try:
+        code = exit.code
+    except BaseException:
+        code = exit
     if code is None:
         return 0
     if isinstance(code, int):
         return code & 0xFF if -(1 << 63) <= code < 1 << 63 else 0xFF
-    _quietly(lambda: print(code, file=sys.stderr))
+    stream = getattr(sys, "stderr", None)
+    try:
+        text = str(code)
+        if stream is not None:
+            stream.write(text)
+        else:
+            write(2, text.encode(errors="backslashreplace"))
+    except BaseException:
+        pass
+    try:
+        stream.write("\n")
+    except BaseException:
+        write(2, b"\n")
     return 1
 
 
-def _quietly(function):
+def _is_closed(stream):
     try:
-        function()
+        return bool(stream.closed)
     except BaseException:
-        kind, value, trace = sys.exc_info()
-        try:
-            sys.unraisablehook(_Unraisable(kind, value, trace, function))
-        except BaseException:
-            pass
-
-
-class _Unraisable:
-    def __init__(self, kind, value, trace, function):
-        self.exc_type, self.exc_value, self.exc_traceback = kind, value, trace
-        self.err_msg, self.object = None, function
-
-
-def _flush():
-    good = True
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            if stream is not None and not stream.closed:
-                stream.flush()
-        except BaseException:
-            good = stream is not sys.stdout and good
-    return good
+        return False
 
 
 def _unload():
-    """Lets go of the program's modules, so that `__del__` runs as at the end of an interpreter."""
-    for name in ("last_exc", "last_type", "last_value", "last_traceback"):
-        if hasattr(sys, name):
-            setattr(sys, name, None)
-    # The newest come first. To look at all would copy the pages of all their names.
-    names = ["__main__"]
-    for name in reversed(sys.modules):
-        if name in inherited:
+    """Lets go of what is the program's, in the order in which an interpreter does."""
+    for name in HIDING_PLACES:
+        yield partial(setattr, sys, name, None), None
+    yield partial(setattr, builtins, "_", None), None
+    for name in ("stdin", "stdout", "stderr"):
+        yield partial(setattr, sys, name, getattr(sys, f"__{name}__", None)), None
+    own, references = _forget_modules()
+    yield own.clear, None
+    yield _restore_builtins().clear, None
+    # Told to the end, but not to destructors.
+    callbacks.clear()
+    yield collect, None
+    for reference in reversed(references):
+        module = reference()
+        if module is not None:
+            names = [name for name in vars(module) if isinstance(name, str) and name != "__builtins__"]
+            # Those with one underscore come first.
+            names.sort(key=lambda name: not name.startswith("_") or name.startswith("__"))
+            clear = partial(vars(module).update, dict.fromkeys(names))
+            del module
+            yield clear, None
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            yield partial(methodcaller("flush"), stream), None
+    # Destructors that have not run by now have neither output nor builtins.
+    sys.stdout = sys.stderr = None
+    yield vars(builtins).clear, None
+    yield collect, None
+
+
+def _forget_modules():
+    """Takes the program's modules out of the list of all: the last one first; weak references to them, the first one
+    first."""
+    names = []
+    # The newest come last. To look at all would copy the pages of all their names.
+    for name in reversed(all_modules):
+        if name == last_inherited:
             break
         names.append(name)
-    own = [_forget(name) for name in names if name in sys.modules]
-    _quietly(gc.collect)
-    for reference in own:
-        _clear(reference)
-    _quietly(gc.collect)
+    own = [all_modules[name] for name in (*names, "__main__") if name in all_modules]
+    for name in names:
+        all_modules[name] = None
+    all_modules["__main__"] = None
+    # Without these two, warnings and tracebacks are printed as they are when all modules are gone.
+    all_modules["warnings"] = all_modules["io"] = None
+    return own, [ref(module) for module in reversed(own) if isinstance(module, ModuleType)]
 
 
-def _forget(name):
-    """Takes a module out of the list of all; a weak reference to it."""
-    module = sys.modules[name]
-    sys.modules[name] = None
-    return weakref.ref(module) if isinstance(module, type(sys)) else lambda: None
-
-
-def _clear(reference):
-    module = reference()
-    if module is not None:
-        for name in list(module.__dict__):
-            if name != "__builtins__":
-                module.__dict__[name] = None
+def _restore_builtins():
+    """Makes them what they were; the values that were there instead."""
+    names = vars(builtins)
+    other = [name for name, value in names.items() if first_builtins.get(name, names) is not value]
+    values = [names.pop(name) for name in other]
+    names.update(first_builtins)
+    return values

@@ -19,6 +19,8 @@ mod overload;
 mod protocol;
 mod reading;
 mod rootless;
+mod same_as_cold;
 mod shutdown;
+mod siblings;
 mod warm;
 mod zygotes;

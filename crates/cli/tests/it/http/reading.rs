@@ -129,6 +129,8 @@ fn a_program_is_read_and_not_run() {
             assert!(problem["detail"].as_str().unwrap().contains(&format!("`{name}`")), "{problem}");
         }
     }
+    // A zygote has the name of a program until it has started.
+    server.wait_until_warm(&["bare"]);
     assert_eq!(server.programs(), []);
     server.assert_next_works();
 }

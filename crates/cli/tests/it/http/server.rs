@@ -70,6 +70,23 @@ impl Server {
         host::eventually("a server that is ready", || self.log().contains(" ready\n").then_some(()));
     }
 
+    /// Waits until programs with these profiles need not start cold.
+    pub(super) fn wait_until_warm(&self, profiles: &[&str]) {
+        let ready = |name: &&str| self.warm_profile(name).is_some_and(|profile| profile["ready"] == true);
+        host::eventually("zygotes", || profiles.iter().all(ready).then_some(()));
+    }
+
+    /// Waits until a worker of this profile is parked.
+    pub(super) fn wait_until_parked(&self, profile: &str) {
+        let is_parked = |profile: Value| profile["parked"].as_u64() > Some(0);
+        host::eventually("a parked worker", || self.warm_profile(profile).is_some_and(is_parked).then_some(()));
+    }
+
+    fn warm_profile(&self, name: &str) -> Option<Value> {
+        let capabilities = self.ask(&Request::get("/api/python/capabilities")).ok();
+        capabilities["warm"]["profiles"].as_array()?.iter().find(|profile| profile["name"] == name).cloned()
+    }
+
     fn running(&self) -> &Running {
         self.running.as_ref().expect("it was not stopped yet")
     }

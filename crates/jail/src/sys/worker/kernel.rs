@@ -13,6 +13,7 @@ mod numbers {
     pub const FCNTL: usize = 72;
     pub const GETPID: usize = 39;
     pub const GET_ROBUST_LIST: usize = 274;
+    pub const KILL: usize = 62;
     pub const NEWFSTATAT: usize = 262;
     pub const OPENAT: usize = 257;
     pub const PRCTL: usize = 157;
@@ -43,6 +44,7 @@ mod numbers {
     pub const FCNTL: usize = 25;
     pub const GETPID: usize = 172;
     pub const GET_ROBUST_LIST: usize = 100;
+    pub const KILL: usize = 129;
     pub const NEWFSTATAT: usize = 79;
     pub const OPENAT: usize = 56;
     pub const PRCTL: usize = 167;
@@ -121,6 +123,10 @@ pub fn exit(code: i32) -> ! {
     loop {
         let _ = call3(EXIT_GROUP, code as usize, 0, 0);
     }
+}
+
+pub fn signal_self(number: i32) {
+    let _ = call3(KILL, getpid() as usize, number as usize, 0);
 }
 
 pub fn close(fd: i32) {

@@ -14,7 +14,6 @@ mod wire;
 
 use enter::{Failure, Request};
 use kernel::{EBADMSG, MAX_FDS, Outcome};
-use python::End;
 use wire::Step;
 
 /// Where a zygote has the socket on which it is asked.
@@ -220,16 +219,7 @@ fn run(rehearse: bool) -> ! {
     if started.is_err() {
         kernel::exit(1);
     }
-    let (status, exit) = match python::run_main(python::as_bytes(source)) {
-        End::Returned => (0, python::none()),
-        End::Exited(value) => (0, value),
-        End::Raised => (1, python::none()),
-        End::Interrupted => (2, python::none()),
-    };
-    match python::call(c"finish", &[python::number(status), exit]) {
-        Some(code) => kernel::exit(python::as_number(code)),
-        None => kernel::exit(120),
-    }
+    kernel::exit(python::finish(python::run_main(python::as_bytes(source))))
 }
 
 /// Nothing here panics; the compiler cannot know.

@@ -44,6 +44,10 @@ unsafe extern "C" {
     fn PyErr_SetString(kind: *mut Object, message: *const c_char);
     fn PyErr_ExceptionMatches(kind: *mut Object) -> c_int;
     fn PyErr_NormalizeException(kind: *mut *mut Object, value: *mut *mut Object, trace: *mut *mut Object);
+    fn PyErr_Restore(kind: *mut Object, value: *mut Object, trace: *mut Object);
+    fn PyErr_Occurred() -> *mut Object;
+    fn PyErr_Clear();
+    fn PyErr_WriteUnraisable(object: *mut Object);
     fn PyErr_Fetch(kind: *mut *mut Object, value: *mut *mut Object, trace: *mut *mut Object);
     fn PyErr_Print();
     fn PyEval_EvalCode(code: *mut Object, globals: *mut Object, locals: *mut Object) -> *mut Object;
@@ -57,6 +61,13 @@ unsafe extern "C" {
     fn PyLong_AsLong(object: *mut Object) -> c_long;
     fn PyBytes_FromStringAndSize(bytes: *const c_char, length: isize) -> *mut Object;
     fn PyBytes_AsStringAndSize(object: *mut Object, bytes: *mut *mut c_char, length: *mut isize) -> c_int;
+    fn PyTuple_GetItem(tuple: *mut Object, place: isize) -> *mut Object;
+    fn PySys_GetObject(name: *const c_char) -> *mut Object;
+    fn Py_IncRef(object: *mut Object);
+    fn Py_DecRef(object: *mut Object);
+    fn Py_LeaveRecursiveCall();
+    fn Py_FinalizeEx() -> c_int;
+    fn PyOS_setsig(number: c_int, handler: *const c_void) -> *const c_void;
     fn PyOS_BeforeFork();
     fn PyOS_AfterFork_Parent();
     fn PyOS_AfterFork_Child();
@@ -64,6 +75,8 @@ unsafe extern "C" {
     static PyExc_KeyboardInterrupt: *mut Object;
     static PyExc_SystemExit: *mut Object;
     static mut _Py_NoneStruct: Object;
+    /// The C library's, of the interpreter's own.
+    fn fflush(file: *mut c_void) -> c_int;
 }
 
 /// Runs what the interpreter must do before a fork.
@@ -149,6 +162,12 @@ pub fn none() -> *mut Object {
     &raw mut _Py_NoneStruct
 }
 
+/// Gives up a reference. Null is none.
+fn release(object: *mut Object) {
+    // SAFETY: the reference is the caller's, who does not use it any more.
+    unsafe { Py_DecRef(object) }
+}
+
 /// How a program ended.
 pub enum End {
     /// It reached its end.
@@ -165,17 +184,31 @@ pub enum End {
 /// and `sys._getframe` are those of a fresh interpreter.
 pub fn run_main(source: &[u8]) -> End {
     const FILE_INPUT: c_int = 257;
+    // Whoever called `serve` counted it as a call. It does not return, and the program has as many as in a fresh one.
+    // SAFETY: that count is one or more.
+    unsafe { Py_LeaveRecursiveCall() };
     // SAFETY: both texts end with a NUL.
     let code = unsafe { Py_CompileString(source.as_ptr().cast(), c"/work/main.py".as_ptr(), FILE_INPUT) };
+    let mut interrupted = false;
     if !code.is_null() {
         // SAFETY: the interpreter has had a `__main__` since it started.
         let main = unsafe { PyImport_AddModule(c"__main__".as_ptr()) };
+        // It lives as long as the program, whatever that does to the list of modules.
+        // SAFETY: null, or a live object.
+        unsafe { Py_IncRef(main) };
         // SAFETY: that is a module, if it is anything.
         let globals = if main.is_null() { main } else { unsafe { PyModule_GetDict(main) } };
         if !globals.is_null() {
             // SAFETY: both are live objects.
             let result = unsafe { PyEval_EvalCode(code, globals, globals) };
+            // This one only, none that is derived from it.
+            // SAFETY: an exception of the interpreter's own.
+            interrupted = result.is_null() && unsafe { PyErr_Occurred() == PyExc_KeyboardInterrupt };
+            flush_streams();
+            release(code);
+            release(main);
             if !result.is_null() {
+                release(result);
                 return End::Returned;
             }
         }
@@ -187,13 +220,102 @@ pub fn run_main(source: &[u8]) -> End {
         unsafe { PyErr_Fetch(&raw mut kind, &raw mut value, &raw mut trace) };
         // SAFETY: the three are what was fetched.
         unsafe { PyErr_NormalizeException(&raw mut kind, &raw mut value, &raw mut trace) };
+        release(kind);
+        release(trace);
         return End::Exited(value);
     }
-    // SAFETY: as above.
-    let interrupted = unsafe { PyErr_ExceptionMatches(PyExc_KeyboardInterrupt) } != 0;
     // SAFETY: an exception is set. It is not the one that ends the process, unless the program's own hook raises that.
     unsafe { PyErr_Print() };
     if interrupted { End::Interrupted } else { End::Raised }
+}
+
+/// Flushes stderr and stdout, as an interpreter does after a file and before it prints an exception.
+fn flush_streams() {
+    let [mut kind, mut value, mut trace] = [null_mut(); 3];
+    // SAFETY: the three pointers are valid for writes.
+    unsafe { PyErr_Fetch(&raw mut kind, &raw mut value, &raw mut trace) };
+    for name in [c"stderr", c"stdout"] {
+        // SAFETY: the name ends with a NUL.
+        let stream = unsafe { PySys_GetObject(name.as_ptr()) };
+        if stream.is_null() {
+            continue;
+        }
+        // SAFETY: a live object. It stays that while its own method runs.
+        unsafe { Py_IncRef(stream) };
+        // SAFETY: `stream` is live, the name ends with a NUL.
+        let flush = unsafe { PyObject_GetAttrString(stream, c"flush".as_ptr()) };
+        if !flush.is_null() {
+            // SAFETY: a live object, and a null pointer in place of arguments.
+            release(unsafe { PyObject_CallFunctionObjArgs(flush, null_mut::<Object>()) });
+        }
+        release(flush);
+        release(stream);
+        // SAFETY: no preconditions.
+        unsafe { PyErr_Clear() };
+    }
+    // SAFETY: the three are what was fetched, and not used any more.
+    unsafe { PyErr_Restore(kind, value, trace) };
+}
+
+/// Ends the program's interpreter as far as a program can notice; the exit code, if it does not end by a signal.
+pub fn finish(end: End) -> i32 {
+    let (status, exit) = match end {
+        End::Returned => (0, none()),
+        End::Exited(value) => (0, value),
+        End::Raised => (1, none()),
+        End::Interrupted => (2, none()),
+    };
+    for (get, set) in [(c"gettrace", c"settrace"), (c"getprofile", c"setprofile")] {
+        if call(get, &[]).is_some_and(|function| function != none()) {
+            let _ = call(set, &[none()]);
+        }
+    }
+    let begun = call(c"finish", &[number(status), exit]);
+    if exit != none() {
+        release(exit);
+    }
+    let code = begun.and_then(|_| take_steps()).unwrap_or(120);
+    // What code of C has printed.
+    // SAFETY: null stands for all files.
+    unsafe { fflush(null_mut()) };
+    if status == 2 {
+        // Whoever waits for this process is told that it was Ctrl-C.
+        const SIGINT: i32 = 2;
+        // SAFETY: null stands for what the kernel does by itself.
+        unsafe { PyOS_setsig(SIGINT, null()) };
+        crate::kernel::signal_self(SIGINT);
+        return 128 + SIGINT;
+    }
+    code
+}
+
+/// Makes the calls that the guest names, one after the other; the exit code.
+fn take_steps() -> Option<i32> {
+    let mut outcome = none();
+    loop {
+        let step = call(c"step", &[outcome])?;
+        // SAFETY: the object is live. It is a tuple, or null is returned.
+        let at = |place| some_or_print(unsafe { PyTuple_GetItem(step, place) });
+        let (function, object) = (at(0)?, at(1)?);
+        if function == none() {
+            let code = as_number(object);
+            // SAFETY: the one call that ends the interpreter; nothing of it is used after that.
+            let failed = as_number(at(2)?) != 0 && unsafe { Py_FinalizeEx() } < 0;
+            return Some(if failed { 120 } else { code });
+        }
+        // SAFETY: a live object, and a null pointer in place of arguments.
+        let result = unsafe { PyObject_CallFunctionObjArgs(function, null_mut::<Object>()) };
+        outcome = number(i32::from(!result.is_null()));
+        if result.is_null() && object != none() {
+            // SAFETY: an exception is set, the object is live.
+            unsafe { PyErr_WriteUnraisable(object) };
+        } else {
+            // SAFETY: no preconditions.
+            unsafe { PyErr_Clear() };
+        }
+        release(result);
+        release(step);
+    }
 }
 
 /// The path hook that the interpreter asks of the program's path when all else is ready: from then on this process is
