@@ -56,8 +56,14 @@ const LOST_PAUSE: std::time::Duration = std::time::Duration::from_millis(2);
 /// What an engine's root is made from: the key of the environment, and the policy.
 type EngineKey = (String, Option<Arc<ImportPolicy>>);
 
-/// One engine, once it runs. Its own lock is held while it starts.
-type EngineSlot = Arc<Mutex<Option<Arc<Running>>>>;
+/// One engine.
+#[derive(Debug, Default)]
+struct EngineSlot {
+    /// Once it runs. Held for a moment.
+    current: Mutex<Option<Arc<Running>>>,
+    /// Held while it starts.
+    starting: Mutex<()>,
+}
 
 /// An engine that runs, with its warm interpreters if there are to be some.
 #[derive(Debug)]
@@ -81,7 +87,7 @@ pub(crate) struct Host {
     pub(crate) activity: Arc<Activity>,
     served_cold: AtomicU64,
     /// Before `cgroups`, so that they are dropped, and every process is dead, when those are removed.
-    engines: Mutex<HashMap<EngineKey, EngineSlot>>,
+    engines: Mutex<HashMap<EngineKey, Arc<EngineSlot>>>,
     /// Made at the first launch, a moment before a keeper knows of them: until then nobody would remove them if this
     /// process were killed.
     cgroups: OnceLock<Result<CgroupInstance, CgroupError>>,
@@ -232,20 +238,20 @@ impl Host {
 
     fn existing_engine(&self, execution: &ExecutionPlan) -> Option<Arc<Engine>> {
         let slot = Arc::clone(lock(&self.engines).get(&engine_key(execution))?);
-        Some(Arc::clone(&slot.try_lock().ok()?.as_ref()?.engine))
+        let current = lock(&slot.current);
+        current.as_ref().map(|running| Arc::clone(&running.engine))
     }
 
     /// The warm interpreters for a program, if its engine runs and has some.
     fn warm_engine(&self, execution: &ExecutionPlan) -> Option<Arc<Warm>> {
         let slot = Arc::clone(lock(&self.engines).get(&engine_key(execution))?);
-        // Somebody starts it: that takes longer than a cold start.
-        let running = slot.try_lock().ok()?.clone()?;
+        let running = lock(&slot.current).clone()?;
         if running.engine.has_ended() { None } else { running.warm.clone() }
     }
 
     fn all_running(&self) -> Vec<Arc<Running>> {
-        let slots: Vec<EngineSlot> = lock(&self.engines).values().cloned().collect();
-        slots.iter().filter_map(|slot| slot.try_lock().ok()?.clone()).collect()
+        let slots: Vec<Arc<EngineSlot>> = lock(&self.engines).values().cloned().collect();
+        slots.iter().filter_map(|slot| lock(&slot.current).clone()).collect()
     }
 
     pub(crate) fn cgroups(&self) -> Result<&CgroupInstance, &CgroupError> {
@@ -300,11 +306,15 @@ impl Host {
     /// The engine of an environment and a policy, started on first use and again after its death.
     pub(crate) fn running(self: &Arc<Self>, execution: &ExecutionPlan) -> Result<Arc<Running>, SandboxError> {
         let (environment, policy) = (&execution.environment, &execution.import_policy);
-        // Two locks: starting one environment's engine must not hold up another's.
+        // Locks of their own: starting one environment's engine must not hold up another's, nor who looks at it.
         let slot = Arc::clone(lock(&self.engines).entry(engine_key(execution)).or_default());
-        let mut slot = lock(&slot);
-        if let Some(running) = slot.as_ref().filter(|running| !running.engine.has_ended()) {
-            return Ok(Arc::clone(running));
+        let current = || lock(&slot.current).clone().filter(|running| !running.engine.has_ended());
+        if let Some(running) = current() {
+            return Ok(running);
+        }
+        let _starting = lock(&slot.starting);
+        if let Some(running) = current() {
+            return Ok(running);
         }
         let bytecode = bytecode::compiled(environment, &site_packages(environment), &GUEST, &self.bytecode);
         let root = layout::root(environment, policy.as_deref(), bytecode)?;
@@ -317,7 +327,11 @@ impl Host {
             }
             _ => None,
         };
-        Ok(Arc::clone(slot.insert(Arc::new(Running { warm, engine }))))
+        let running = Arc::new(Running { warm, engine });
+        let before = lock(&slot.current).replace(Arc::clone(&running));
+        // Outside of the lock: what is parked there ends.
+        drop(before);
+        Ok(running)
     }
 }
 

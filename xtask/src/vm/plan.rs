@@ -28,7 +28,7 @@ impl Set {
     /// For the whole boot.
     pub(super) const fn time_limit(self) -> Duration {
         match self {
-            Self::Smoke => Duration::from_mins(12),
+            Self::Smoke => Duration::from_mins(18),
             Self::Full => Duration::from_hours(4),
         }
     }

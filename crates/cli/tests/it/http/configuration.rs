@@ -70,7 +70,7 @@ fn bad_variables_and_flags_stop_the_start() {
         ("DefaultTimeout", "400", "MaxTimeout"),
         ("Zygote", "maybe", "`On`, `Off`"),
         ("ZygoteProfiles__0", "pandas=nympy:pandas", "\"nympy\""),
-        ("ParkedMin", "17", "ParkedMax"),
+        ("ParkedMin", "65", "ParkedMax"),
     ] {
         let outcome = finish(command(&place, &["--port", "0"], &[(name, value)]), b"");
         assert_eq!(outcome.code, 2, "{name}={value}: {outcome:?}");
