@@ -91,9 +91,16 @@ BeautifulSoup("<p class='a'>text <b>bold</b></p>", "html.parser").find("b").get_
 """,
 }
 
-# Of these, what a worker does once more when there is time, so that its own copies of the pages that are changed by it
-# are there, too. Not all of it: the copies take memory.
-REHEARSED_AGAIN = ("", "numpy", "pandas")
+# What a worker does once more when there is time, so that its own copies of the pages that are changed by it are there,
+# too. Not all of the above: the copies take memory.
+REHEARSED_AGAIN = {
+    "": REHEARSALS[""],
+    "numpy": REHEARSALS["numpy"],
+    "pandas": """
+import pandas as pd
+str(pd.DataFrame({"a": range(10), "b": range(10)}).describe())
+""",
+}
 
 # What the end of an interpreter leaves of `builtins`: not what came after they were made.
 LATE_BUILTINS = {"open", "copyright", "credits", "exit", "help", "license", "quit"}
@@ -165,11 +172,11 @@ def rehearse():
     _rehearse(REHEARSED_AGAIN)
 
 
-def _rehearse(modules):
+def _rehearse(texts):
     _rehearse_own()
-    for module in modules:
+    for module, text in texts.items():
         if not module or module in sys.modules:
-            exec(compile(REHEARSALS[module], "<rehearsal>", "exec"), {"__name__": "<rehearsal>"})
+            exec(compile(text, "<rehearsal>", "exec"), {"__name__": "<rehearsal>"})
 
 
 def _let_go_of_files():

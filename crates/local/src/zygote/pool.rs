@@ -11,7 +11,7 @@ const CALM_TICKS: u32 = 5;
 const FORGOTTEN_TICKS: u32 = 300;
 
 /// A pool is low when it has less than this part of its target.
-const LOW_SHARE: u64 = 4;
+const LOW_SHARE: u32 = 4;
 
 /// The workers of one profile.
 #[derive(Debug)]
@@ -56,9 +56,9 @@ impl<T> Pool<T> {
         self.target.saturating_sub(self.count() + self.making)
     }
 
-    /// Whether so few are left that it should not wait for a calm moment.
+    /// Whether so few are left, of many that are needed, that it should not wait for a calm moment.
     pub(crate) fn is_low(&self) -> bool {
-        u64::from(self.count()) * LOW_SHARE < u64::from(self.target)
+        self.count() < self.target / LOW_SHARE
     }
 
     /// One is being made.

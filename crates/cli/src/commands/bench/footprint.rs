@@ -20,7 +20,7 @@ use super::{
 /// Name of a parked worker's process.
 const WORKER: &str = "sandbox-worker";
 /// After the last program, until pools are full and clean-up is done.
-const SETTLE: Duration = Duration::from_secs(3);
+const SETTLE: Duration = Duration::from_secs(10);
 
 /// CPU time of an idle server.
 #[derive(Clone, Debug, Serialize)]

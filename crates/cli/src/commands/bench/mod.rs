@@ -263,6 +263,11 @@ async fn measure_parts(
     if [Part::Latency, Part::Throughput, Part::Idle, Part::Density].into_iter().any(|part| arguments.wants(part)) {
         progress(format_args!("starting a server"));
         let server = options.start().await?;
+        if arguments.wants(Part::Idle) {
+            // Before any load: after one, a server makes its pools as small as they were.
+            latency::warm_up(&server, &[Program::Hello, Program::Numpy, Program::Pandas], patience).await?;
+            report.idle = Some(footprint::idle(&server, plan.idle).await?);
+        }
         if arguments.wants(Part::Latency) {
             report.latency = latency::measure(&server, options, python, &arguments.programs(), plan.effort).await?;
         } else {
@@ -270,9 +275,6 @@ async fn measure_parts(
         }
         if arguments.wants(Part::Throughput) {
             report.throughput = throughput::measure(&server, python, plan.load).await?;
-        }
-        if arguments.wants(Part::Idle) {
-            report.idle = Some(footprint::idle(&server, plan.idle).await?);
         }
         if arguments.wants(Part::Density) {
             report.density = Some(density::measure(&server, plan.density).await?);
