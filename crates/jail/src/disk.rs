@@ -88,8 +88,9 @@ const MOST_TAKEN: u64 = 4 << 20;
 /// How often, and how far apart, a filesystem is looked at until nothing is left in it.
 const CLEAR_ATTEMPTS: u32 = 10;
 const CLEAR_PAUSE: Duration = Duration::from_millis(3);
-/// Sandboxes that use one filesystem. Each leaves its few blocks written in the image, at another place each time.
-const MOST_USES: u32 = 64;
+/// Sandboxes that use one filesystem, each by a mount of its own. All are made with the filesystem: to get another one
+/// later waits for the kernel's writing back, which takes seconds now and then.
+const USES: usize = 8;
 
 /// Makes disks. Needs root on the host: only the initial user namespace may mount a block device.
 #[derive(Clone, Debug)]
@@ -104,14 +105,13 @@ pub struct DiskImages {
 pub struct Disk {
     /// Keeps the filesystem, and is the way into it from outside.
     anchor: OwnedFd,
-    /// The block device.
-    source: String,
+    /// For those who will use it.
+    mounts: Vec<OwnedFd>,
     /// What is behind it.
     image: OwnedFd,
     size: (u64, u64),
     /// Blocks and inodes that were free when there was nothing in it.
     pristine: (u64, u64),
-    uses: u32,
 }
 
 impl DiskImages {
@@ -148,13 +148,12 @@ impl DiskImages {
             Some(disk) => disk,
             None => self.make(bytes, inodes)?,
         };
-        disk.uses += 1;
+        let mount = disk.mounts.pop().ok_or_else(|| self.failed("mount a disk image", Errno::NODEV))?;
         for (_, folder) in WRITABLE {
             // Nothing else is in the filesystem: no name in it can be a trap.
             make_folder(&disk.anchor, folder, host_uid)
                 .map_err(|errno| self.failed("make the folders of a disk", errno))?;
         }
-        let mount = mount_device(&disk.source).map_err(|errno| self.failed("mount a disk image", errno))?;
         Ok((disk, mount))
     }
 
@@ -164,7 +163,7 @@ impl DiskImages {
     /// `files` are relative to the filesystem's root: what is named is removed, files before their folders.
     pub fn give_back(&self, disk: Disk, files: &[PathBuf]) {
         let is_clean =
-            disk.uses < MOST_USES && disk.is_small() && disk.clear(files).is_ok_and(|is_pristine| is_pristine);
+            !disk.mounts.is_empty() && disk.is_small() && disk.clear(files).is_ok_and(|is_pristine| is_pristine);
         let mut idle = self.idle();
         if is_clean && idle.len() < MOST_IDLE {
             idle.push((Instant::now(), disk));
@@ -215,7 +214,9 @@ impl DiskImages {
             self.failed("mount a disk image", errno)
         })?;
         let pristine = left(&anchor).map_err(|errno| self.failed("look into a disk image", errno))?;
-        Ok(Disk { anchor, source, image, size: (bytes, inodes), pristine, uses: 0 })
+        let mounts = (0..USES).map(|_| mount_device(&source)).collect::<Result<_, _>>();
+        let mounts = mounts.map_err(|errno| self.failed("mount a disk image", errno))?;
+        Ok(Disk { anchor, mounts, image, size: (bytes, inodes), pristine })
     }
 
     /// Bytes that the host's disk has left.

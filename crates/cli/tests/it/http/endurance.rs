@@ -52,7 +52,7 @@ impl Holdings {
     /// Whether nothing of `self` is more than a few above `before`: kept disks and idle threads come and go.
     fn is_like(&self, before: &Self) -> bool {
         let pairs = [
-            (self.descriptors, before.descriptors, 40),
+            (self.descriptors, before.descriptors, 200),
             (self.processes, before.processes, 0),
             (self.cgroups, before.cgroups, 0),
             (self.mounts, before.mounts, 0),
