@@ -326,7 +326,15 @@ impl LocalSandbox {
                 // not waited for. Whoever else there is dies with it. A cold program is pid 1's to reap.
                 let is_reaped = self.start.path != StartPath::Cold;
                 self.gone = is_reaped && self.cgroup().and_then(SandboxCgroup::processes) == Some(1);
-                Ok(Some(Occurrence::Event(SandboxEvent::MainEnded(program_end(status)))))
+                let ended = SandboxEvent::MainEnded(program_end(status));
+                // A main process may end at once when its child was killed: the kill came first.
+                let is_signalled = self.oom.as_ref().is_some_and(|oom| !poll_now(oom.get_ref()).is_empty());
+                if is_signalled && self.cgroup().is_some_and(|cgroup| cgroup.oom_kills() > 0) {
+                    self.oom = None;
+                    self.replayed.push_back(ended);
+                    return Ok(Some(Occurrence::Event(SandboxEvent::OutOfMemory)));
+                }
+                Ok(Some(Occurrence::Event(ended)))
             }
             SandboxMessage::Parked => Ok(Some(Occurrence::Parked)),
             SandboxMessage::Failed(failure) => {
