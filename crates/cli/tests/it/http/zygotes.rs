@@ -97,6 +97,51 @@ fn zygotes_that_are_killed_are_made_again_and_no_program_is_lost() {
     assert_recovers(&server);
 }
 
+/// A cgroup with next to no memory; nothing where memory is not limited by cgroup v1 or the test may not make one.
+struct Starvation(std::path::PathBuf);
+
+impl Starvation {
+    fn make() -> Option<Self> {
+        let parent = host::cgroup_parents().iter().find(|folder| folder.join("memory.limit_in_bytes").exists())?;
+        let folder = parent.join(format!("starvation-{}", std::process::id()));
+        std::fs::create_dir(&folder).ok()?;
+        let made = Self(folder);
+        std::fs::write(made.0.join("memory.limit_in_bytes"), "65536").ok()?;
+        Some(made)
+    }
+
+    fn killed(&self) -> bool {
+        let control = std::fs::read_to_string(self.0.join("memory.oom_control")).unwrap_or_default();
+        control.lines().any(|line| line.strip_prefix("oom_kill ").is_some_and(|count| count != "0"))
+    }
+}
+
+impl Drop for Starvation {
+    fn drop(&mut self) {
+        host::eventually("the end of a cgroup", || std::fs::remove_dir(&self.0).ok());
+    }
+}
+
+#[test]
+fn a_zygote_that_is_killed_for_want_of_memory_is_made_again_and_no_program_is_lost() {
+    if !require::root() {
+        return;
+    }
+    let Some(starvation) = Starvation::make() else {
+        // On cgroup v2 a process cannot be moved out of what is delegated.
+        eprintln!("not tried: there is no memory hierarchy of cgroup v1");
+        return;
+    };
+    let server = Arc::new(bare_server(&[]));
+    under_load(&server, || {
+        let zygote = named(&server, "sandbox-zygote")[0].as_raw_nonzero().to_string();
+        std::fs::write(starvation.0.join("cgroup.procs"), zygote).unwrap();
+        host::eventually("a zygote that was killed", || starvation.killed().then_some(()));
+    });
+    assert!(profile(&server, "bare")["lost"].as_u64().unwrap() >= 1);
+    assert_recovers(&server);
+}
+
 #[test]
 fn a_zygote_that_hangs_is_replaced_and_no_program_is_lost() {
     if !require::default_tier() {
