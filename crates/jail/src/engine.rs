@@ -74,6 +74,8 @@ pub enum ProgramFds {
         zygote: OwnedFd,
         /// The worker's end of the socket on which it gets its program.
         checkout: OwnedFd,
+        /// The folder of the sandbox's cgroup, on version 2: a fork may begin there.
+        cgroup: Option<OwnedFd>,
     },
 }
 
@@ -183,8 +185,12 @@ impl Engine {
     /// # Errors
     /// The engine is gone, or the request is too large.
     pub fn launch(&self, spec: SandboxSpec, fds: &LaunchFds) -> Result<(), EngineError> {
-        let (cgroups, forked) = (fds.cgroups.len(), matches!(fds.program, ProgramFds::Fork { .. }));
-        let request = EngineRequest::Launch(LaunchRequest { spec, cgroups, forked });
+        let cgroups = fds.cgroups.len();
+        let (forked, into_cgroup) = match &fds.program {
+            ProgramFds::Source(_) => (false, false),
+            ProgramFds::Fork { cgroup, .. } => (true, cgroup.is_some()),
+        };
+        let request = EngineRequest::Launch(LaunchRequest { spec, cgroups, forked, into_cgroup });
         send(self.keeper.control()?, &request, &fds.all()).map_err(|errno| EngineError::Send(errno.into()))
     }
 }

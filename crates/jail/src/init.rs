@@ -41,8 +41,9 @@ pub(crate) fn run(spec: &SandboxSpec, fds: LaunchFds, life: OwnedFd) -> ! {
         let namespaces = std::mem::ManuallyDrop::new(namespaces);
         match &fds.program {
             ProgramFds::Source(_) => start_program(spec, &fds).map(Main::Child),
-            ProgramFds::Fork { zygote, checkout } => {
-                ask_zygote(spec, &fds, (zygote, checkout), &namespaces, &life).map(|()| Main::Worker)
+            ProgramFds::Fork { zygote, checkout, cgroup } => {
+                let asked = ask_zygote(spec, &fds, (zygote, checkout, cgroup.as_ref()), &namespaces, &life);
+                asked.map(|()| Main::Worker)
             }
         }
     });
@@ -236,15 +237,15 @@ enum Main {
 fn ask_zygote(
     spec: &SandboxSpec,
     fds: &LaunchFds,
-    (zygote, checkout): (&OwnedFd, &OwnedFd),
+    (zygote, checkout, cgroup): (&OwnedFd, &OwnedFd, Option<&OwnedFd>),
     namespaces: &[OwnedFd],
     life: &OwnedFd,
 ) -> Result<(), SetupFailure> {
-    let request = fork_request(spec);
+    let request = fork_request(spec, cgroup.is_some());
     let mut sent: Vec<BorrowedFd<'_>> = namespaces.iter().map(AsFd::as_fd).collect();
     sent.push(life.as_fd());
     let single = [&fds.events, &fds.stdin, &fds.stdout, &fds.stderr, &fds.report, checkout];
-    sent.extend(single.into_iter().chain(&fds.cgroups).map(AsFd::as_fd));
+    sent.extend(single.into_iter().chain(&fds.cgroups).chain(cgroup).map(AsFd::as_fd));
     send_raw(zygote, &request, &sent).during(SetupStep::Channel, "zygote")?;
     descriptors::close_all_but(&[fds.events.as_fd(), life.as_fd()])
         .during(SetupStep::PlaceDescriptors, "descriptors of the program")?;

@@ -402,7 +402,11 @@ impl LaunchFds {
         Some(Self {
             events: fds.next()?,
             program: if request.forked {
-                ProgramFds::Fork { zygote: fds.next()?, checkout: fds.next()? }
+                ProgramFds::Fork {
+                    zygote: fds.next()?,
+                    checkout: fds.next()?,
+                    cgroup: if request.into_cgroup { Some(fds.next()?) } else { None },
+                }
             } else {
                 ProgramFds::Source(fds.next()?)
             },
@@ -419,7 +423,7 @@ impl LaunchFds {
     pub(crate) fn all(&self) -> Vec<BorrowedFd<'_>> {
         let program = match &self.program {
             ProgramFds::Source(source) => vec![source],
-            ProgramFds::Fork { zygote, checkout } => vec![zygote, checkout],
+            ProgramFds::Fork { zygote, checkout, cgroup } => [zygote, checkout].into_iter().chain(cgroup).collect(),
         };
         let single = [&self.stdin, &self.stdout, &self.stderr, &self.report];
         [&self.events]

@@ -60,6 +60,8 @@ pub struct LaunchRequest {
     pub cgroups: usize,
     /// Whether a zygote forks the program's process, rather than init.
     pub forked: bool,
+    /// Whether the folder of a cgroup is among the descriptors, to be forked into.
+    pub into_cgroup: bool,
 }
 
 /// How a forked worker ended, from the launcher, which is its parent, to init.

@@ -115,8 +115,8 @@ pub fn hand_over(checkout: impl AsFd, program: impl AsFd) -> io::Result<()> {
 }
 
 /// The request that a sandbox's init sends to its zygote.
-pub(crate) fn fork_request(spec: &SandboxSpec) -> Vec<u8> {
-    let mut request = vec![wire::FORK, 0, u8::from(spec.rehearse), 0];
+pub(crate) fn fork_request(spec: &SandboxSpec, into_cgroup: bool) -> Vec<u8> {
+    let mut request = vec![wire::FORK, 0, u8::from(spec.rehearse), 0, u8::from(into_cgroup)];
     let limits: Vec<&(ProcessLimit, u64)> = spec.process_limits.iter().collect();
     for (place, value) in [
         (wire::AT_LANDLOCK, if spec.landlock { landlock::abi() } else { 0 }),

@@ -186,7 +186,8 @@ impl Host {
                 sandbox.spec.rehearse = rehearse;
                 let asked = zygote.ask().map_err(|error| failed("ask a zygote", error))?;
                 let (ours, theirs) = zygote::checkout().map_err(|error| failed("make a socket", error))?;
-                (ProgramFds::Fork { zygote: asked, checkout: theirs }, Some(ours))
+                let folder = cgroup.as_ref().map(SandboxCgroup::folder).transpose().map_err(cgroup_failed)?.flatten();
+                (ProgramFds::Fork { zygote: asked, checkout: theirs, cgroup: folder }, Some(ours))
             }
         };
         let (handle, events) = Engine::events().map_err(|error| failed("make a socket", error))?;

@@ -293,6 +293,20 @@ impl SandboxCgroup {
             .collect()
     }
 
+    /// The folder on version 2, where a process can be forked into a cgroup.
+    ///
+    /// # Errors
+    /// It could not be opened.
+    pub fn folder(&self) -> Result<Option<OwnedFd>, CgroupError> {
+        if self.paths.version == Version::V1 {
+            return Ok(None);
+        }
+        let path = &self.paths.memory;
+        open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+            .map(Some)
+            .map_err(|errno| CgroupError::Io { action: format!("open {}", path.display()), source: errno.into() })
+    }
+
     /// A descriptor that becomes readable when the kernel kills for want of memory, where that does not end the whole
     /// sandbox by itself: on cgroup v1.
     ///

@@ -87,17 +87,32 @@ impl Request<'_> {
         self.byte(wire::AT_REHEARSE) != 0
     }
 
+    /// The folder of a cgroup to be forked into.
+    pub fn cgroup(&self) -> Option<i32> {
+        if self.byte(wire::AT_INTO_CGROUP) == 0 { None } else { self.fds.last().copied() }
+    }
+
+    /// Files of cgroups to join.
+    fn joins(&self) -> &[i32] {
+        let files = self.fds.get(wire::CGROUPS..).unwrap_or_default();
+        files.get(..files.len() - usize::from(self.cgroup().is_some() && !files.is_empty())).unwrap_or_default()
+    }
+
     /// Whether all is there.
     pub fn is_whole(&self) -> bool {
         let limits = usize::from(self.byte(wire::AT_LIMITS)) * wire::LIMIT;
-        self.bytes.len() == wire::FORK_HEADER + limits && self.fds.len() >= wire::CGROUPS
+        let fds = wire::CGROUPS + usize::from(self.byte(wire::AT_INTO_CGROUP) != 0);
+        self.bytes.len() == wire::FORK_HEADER + limits && self.fds.len() >= fds
     }
 }
 
-/// Enters the box that `request` describes. `filter` is the filter of system calls.
-pub fn enter(request: &Request<'_>, filter: &[u8]) -> Result<(), Failure> {
+/// Enters the box that `request` describes; `is_inside` when this process was forked into its cgroup. `filter` is the
+/// filter of system calls.
+pub fn enter(request: &Request<'_>, is_inside: bool, filter: &[u8]) -> Result<(), Failure> {
     // While every open file of the zygote still has its number.
-    join_cgroups(request)?;
+    if !is_inside {
+        join_cgroups(request)?;
+    }
     join_namespaces(request)?;
     kernel::set_ids(INNER_ID).during(Step::SetIdentity, b"1000")?;
     drop_privileges()?;
@@ -123,7 +138,7 @@ pub fn enter(request: &Request<'_>, filter: &[u8]) -> Result<(), Failure> {
 
 /// Writes "0" ("me") to each file: who opened it is what the kernel asks, not who writes.
 fn join_cgroups(request: &Request<'_>) -> Result<(), Failure> {
-    for fd in request.fds.iter().skip(wire::CGROUPS) {
+    for fd in request.joins() {
         kernel::write(*fd, b"0").during(Step::JoinCgroup, b"cgroup of the sandbox")?;
     }
     Ok(())
@@ -142,8 +157,7 @@ fn join_namespaces(request: &Request<'_>) -> Result<(), Failure> {
     for (place, kind, name) in KINDS {
         kernel::setns(request.fd(place), kind).during(Step::CreateNamespaces, name)?;
     }
-    let joins = request.fds.len() > wire::CGROUPS;
-    if joins { verify_joined().during(Step::VerifyLocks, b"cgroup of the sandbox") } else { Ok(()) }
+    if !request.joins().is_empty() { verify_joined().during(Step::VerifyLocks, b"cgroup of the sandbox") } else { Ok(()) }
 }
 
 /// Looks at where the kernel says this process is: at the root of what the box sees, in every hierarchy.

@@ -291,7 +291,10 @@ struct CloneArguments {
 ///
 /// A C library's own fork would tell the thread its new number and register its list of robust mutexes anew: this does
 /// both. Handlers of `pthread_atfork` do not run, which is harmless with one thread.
-pub fn fork_beside() -> Outcome<(i32, i32)> {
+///
+/// With the folder of a cgroup (version 2), the new process begins in that one.
+pub fn fork_beside(cgroup: Option<i32>) -> Outcome<(i32, i32)> {
+    const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     const CLONE_PARENT: u64 = 0x8000;
     const CLONE_PIDFD: u64 = 0x1000;
     const CLONE_CHILD_CLEARTID: u64 = 0x20_0000;
@@ -303,9 +306,14 @@ pub fn fork_beside() -> Outcome<(i32, i32)> {
     call3(GET_ROBUST_LIST, 0, &raw mut robust as usize, &raw mut length as usize)?;
     let mut pidfd = -1_i32;
     let arguments = CloneArguments {
-        flags: CLONE_PARENT | CLONE_PIDFD | CLONE_CHILD_CLEARTID | CLONE_CHILD_SETTID,
+        flags: CLONE_PARENT
+            | CLONE_PIDFD
+            | CLONE_CHILD_CLEARTID
+            | CLONE_CHILD_SETTID
+            | cgroup.map_or(0, |_| CLONE_INTO_CGROUP),
         pidfd: &raw mut pidfd as u64,
         child_tid: thread_id as u64,
+        cgroup: cgroup.map_or(0, |folder| folder as u64),
         ..CloneArguments::default()
     };
     let pid = call3(CLONE3, &raw const arguments as usize, size_of::<CloneArguments>(), 0)? as i32;

@@ -132,7 +132,7 @@ fn grow(modules: &[u8]) {
 /// Forks another zygote, which answers on `socket`.
 fn fork_zygote(socket: i32, modules: &[u8]) {
     python::before_fork();
-    match kernel::fork_beside() {
+    match kernel::fork_beside(None) {
         Ok((0, _)) => {
             if kernel::place(socket, REQUESTS).and_then(|()| kernel::close_on_execution(REQUESTS)).is_err() {
                 kernel::exit(1);
@@ -163,9 +163,9 @@ fn fork(request: &Request<'_>) {
         broken(b"a thread came to be");
     }
     python::before_fork();
-    match clone_into(request.fd(wire::PID)) {
-        Ok((0, _)) => {
-            if let Err(failure) = enter::enter(request, filter()) {
+    match clone_into(request.fd(wire::PID), request.cgroup()) {
+        Ok((0, _, is_inside)) => {
+            if let Err(failure) = enter::enter(request, is_inside, filter()) {
                 // Whichever number it still has.
                 failure.tell(events);
                 failure.tell(enter::EVENTS);
@@ -174,7 +174,7 @@ fn fork(request: &Request<'_>) {
             python::after_fork_in_child();
             run(request.rehearse())
         }
-        Ok((pid, pidfd)) => {
+        Ok((pid, pidfd, _)) => {
             python::after_fork_in_parent();
             let _ = kernel::send(request.fd(wire::LIFE), &pid.to_le_bytes(), Some(pidfd));
             kernel::close(pidfd);
@@ -186,11 +186,17 @@ fn fork(request: &Request<'_>) {
     }
 }
 
-/// Forks into another pid namespace and stays in its own.
-fn clone_into(pids: i32) -> Outcome<(i32, i32)> {
+/// Forks into another pid namespace and stays in its own; into a cgroup as well where that is one that the kernel lets
+/// this user fork into, which is told.
+fn clone_into(pids: i32, cgroup: Option<i32>) -> Outcome<(i32, i32, bool)> {
     kernel::setns(pids, CLONE_NEWPID)?;
-    let forked = kernel::fork_beside();
-    if !matches!(forked, Ok((0, _))) && kernel::setns(OWN_PIDS, CLONE_NEWPID).is_err() {
+    let inside = cgroup.map(|folder| kernel::fork_beside(Some(folder)));
+    let forked = match inside {
+        Some(Ok((pid, pidfd))) => Ok((pid, pidfd, true)),
+        // The worker joins by itself.
+        Some(Err(_)) | None => kernel::fork_beside(None).map(|(pid, pidfd)| (pid, pidfd, false)),
+    };
+    if !matches!(forked, Ok((0, ..))) && kernel::setns(OWN_PIDS, CLONE_NEWPID).is_err() {
         // Whatever it forks from here on would be in a stranger's box.
         broken(b"the way back from a box");
     }

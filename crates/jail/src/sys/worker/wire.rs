@@ -19,13 +19,15 @@ pub(crate) const READY: u8 = b'R';
 pub(crate) const BROKEN: u8 = b'E';
 
 /// A fork request: this header, then for each limit its number (4 bytes) and its value (8 bytes), little-endian.
-pub(crate) const FORK_HEADER: usize = 4;
+pub(crate) const FORK_HEADER: usize = 5;
 /// Place of the Landlock ABI to restrict files with; 0 for none.
 pub(crate) const AT_LANDLOCK: usize = 1;
 /// Place of 1 when the worker is to touch what programs touch before it parks.
 pub(crate) const AT_REHEARSE: usize = 2;
 /// Place of the number of limits.
 pub(crate) const AT_LIMITS: usize = 3;
+/// Place of 1 when the last descriptor is the folder of a cgroup to be forked into.
+pub(crate) const AT_INTO_CGROUP: usize = 4;
 /// Bytes of one limit.
 pub(crate) const LIMIT: usize = 12;
 
