@@ -42,7 +42,7 @@ use crate::{
 const MAX_NOTICES: u32 = 64;
 
 /// Tries, at most 10 ms apart, to remove a sandbox's cgroups: more than a second in all.
-const REMOVAL_ATTEMPTS: u64 = 200;
+const REMOVAL_ATTEMPTS: u64 = 230;
 /// How many of them come at once.
 const YIELDS: u64 = 30;
 /// Between later ones.

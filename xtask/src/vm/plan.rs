@@ -47,8 +47,9 @@ pub(super) struct Step {
     pub(super) only: Option<Vec<String>>,
 }
 
-/// The corpora without their repetitions with the import policy and over HTTP: the kernel sees the same programs.
-const CORPUS: [&str; 5] = ["bin/corpus", "--skip", "policy::", "--skip", "http::"];
+/// The corpora without their repetition with the import policy: the kernel sees the same programs. Over HTTP they start
+/// warm, which is another way to it.
+const CORPUS: [&str; 3] = ["bin/corpus", "--skip", "policy::"];
 
 const PYTHON: &str = "/usr/bin/python3";
 
