@@ -304,10 +304,9 @@ impl Warm {
 
     /// Whether another worker of this profile fits the memory that all parked ones may have together.
     fn is_affordable(&self, profile: usize) -> bool {
-        let others = self.pools.iter().enumerate().filter(|(place, _)| *place != profile);
-        let used: u64 = others.map(|(_, pool)| memory_of(&lock(&pool.pool))).sum();
+        let used: u64 = self.pools.iter().map(|pool| memory_of(&lock(&pool.pool))).sum();
         let Some(pool) = self.pools.get(profile) else { return false };
-        // Its own pool is locked by the caller; what is in there is taken to be like the last one.
+        // It is taken to be like the last one.
         let each = pool.memory.load(Ordering::Relaxed);
         used.saturating_add(each) <= self.options.parked_memory
     }

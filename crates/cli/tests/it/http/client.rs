@@ -204,7 +204,13 @@ impl Connection {
 
     fn receive(&mut self) -> io::Result<usize> {
         let mut buffer = vec![0; 1 << 16];
-        let length = self.stream.read(&mut buffer)?;
+        let length = loop {
+            match self.stream.read(&mut buffer) {
+                // A signal of the test's own, as of a child that ended.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        }?;
         self.received.extend_from_slice(&buffer[..length]);
         Ok(length)
     }
