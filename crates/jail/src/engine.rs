@@ -10,7 +10,6 @@ use std::{
 };
 
 use rustix::event::PollFlags;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::{
@@ -18,7 +17,7 @@ use crate::{
     failure::SetupFailure,
     keeper::{KEEPER, KeeperRequest},
     layers::{self, Layer},
-    protocol::{self, EngineRequest, EngineStart, LaunchRequest, SandboxMessage, receive, send},
+    protocol::{self, EngineRequest, EngineStart, LaunchRequest, SandboxMessage, pair, receive, send},
     readiness::poll_now,
     spec::{EngineReport, EngineSpec, SandboxSpec, ZygoteSpec},
     zygote::Zygote,
@@ -109,8 +108,7 @@ impl Keeper {
     /// # Errors
     /// It cannot be started.
     pub fn spawn() -> Result<Self, EngineError> {
-        let (control, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-            .map_err(|errno| EngineError::Spawn(errno.into()))?;
+        let (control, theirs) = pair().map_err(|errno| EngineError::Spawn(errno.into()))?;
         let mut keeper = Command::new("/proc/self/exe");
         if layers::is_on(Layer::OwnEnvironment) {
             keeper.env_clear();
@@ -176,7 +174,7 @@ impl Engine {
     /// # Errors
     /// No descriptors left.
     pub fn events() -> io::Result<(SandboxHandle, OwnedFd)> {
-        let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let (ours, theirs) = pair()?;
         Ok((SandboxHandle { events: ours }, theirs))
     }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, Mode, OFlags, mkdirat, open, statvfs, symlink},
+    fs::{CWD, Mode, OFlags, mkdirat, open, statvfs},
     io::Errno,
     mount::{MountAttrFlags, UnmountFlags, unmount},
     process::{Pid, chdir},
@@ -22,8 +22,8 @@ use crate::{
     layers::{self, Layer},
     mount::{attach, clone_mount, create_filesystem, harmless},
     network, privileges, program,
-    protocol::{SandboxMessage, ScratchUsage, WorkerEnd, receive, send, send_raw},
-    root::{SCRATCH, mount_proc, write_all},
+    protocol::{MainEnd, SandboxMessage, ScratchUsage, receive, send, send_raw},
+    root::{SCRATCH, make_links, mount_proc, write_all},
     spec::{INNER_ID, SandboxSpec, ScratchBacking, WRITABLE},
     sys::{clone, descriptors, signals},
     zygote::fork_request,
@@ -176,25 +176,7 @@ fn mount_scratch(spec: &SandboxSpec, mount: Option<&OwnedFd>) -> Result<(), Setu
         attach(&part, Path::new(path)).during(step, path)?;
     }
     unmount(scratch, UnmountFlags::DETACH).during(step, SCRATCH)?;
-    for (link, destination) in &spec.scratch_links {
-        make_parents(link).during(step, link.display())?;
-        symlink(destination, link).during(step, link.display())?;
-    }
-    Ok(())
-}
-
-fn make_parents(path: &Path) -> Result<(), Errno> {
-    let Some(parent) = path.parent() else {
-        return Ok(());
-    };
-    match mkdirat(CWD, parent, Mode::from_raw_mode(0o755)) {
-        Ok(()) | Err(Errno::EXIST) => Ok(()),
-        Err(Errno::NOENT) => {
-            make_parents(parent)?;
-            mkdirat(CWD, parent, Mode::from_raw_mode(0o755))
-        }
-        Err(errno) => Err(errno),
-    }
+    make_links(&spec.scratch_links)
 }
 
 /// Copies the program from its descriptor into the sandbox.
@@ -255,14 +237,8 @@ fn ask_zygote(
 
 /// Waits until the launcher tells how the worker ended, passes it on, and ends: the kernel kills whatever still runs.
 fn await_worker(life: &OwnedFd, events: &OwnedFd) -> ! {
-    if let Ok(Some((end, _))) = receive::<WorkerEnd>(life) {
-        let message = SandboxMessage::MainEnded {
-            status: end.status,
-            user_time: end.user_time,
-            system_time: end.system_time,
-            scratch: scratch_usage(),
-        };
-        let _ = send(events, &message, &[]);
+    if let Ok(Some((end, _))) = receive::<MainEnd>(life) {
+        tell_end(events, &end);
     }
     clone::exit_now(0)
 }
@@ -272,19 +248,18 @@ fn reap(main: Pid, events: &OwnedFd) -> ! {
     loop {
         match clone::wait_any() {
             Ok(end) if end.pid == main => {
-                let message = SandboxMessage::MainEnded {
-                    status: end.status,
-                    user_time: end.user_time,
-                    system_time: end.system_time,
-                    scratch: scratch_usage(),
-                };
-                let _ = send(events, &message, &[]);
+                tell_end(events, &end.into());
                 clone::exit_now(0)
             }
             Ok(_) | Err(Errno::INTR) => {}
             Err(_) => clone::exit_now(1),
         }
     }
+}
+
+fn tell_end(events: &OwnedFd, end: &MainEnd) {
+    let MainEnd { status, user_time, system_time } = *end;
+    let _ = send(events, &SandboxMessage::MainEnded { status, user_time, system_time, scratch: scratch_usage() }, &[]);
 }
 
 fn scratch_usage() -> Option<ScratchUsage> {

@@ -13,7 +13,7 @@ use rustix::{
     event::epoll::{self, Event, EventData, EventFlags},
     fs::{Mode, OFlags, openat},
     io::Errno,
-    net::{AddressFamily, RecvFlags, SocketFlags, SocketType, socketpair},
+    net::RecvFlags,
     process::{DumpableBehavior, Pid, Signal, set_dumpable_behavior, set_parent_process_death_signal},
 };
 
@@ -24,7 +24,7 @@ use crate::{
     layers::{self, Layer},
     privileges,
     protocol::{
-        EngineRequest, EngineStart, LaunchRequest, SandboxMessage, WorkerEnd, receive, receive_raw, send, send_raw,
+        EngineRequest, EngineStart, LaunchRequest, MainEnd, SandboxMessage, pair, receive, receive_raw, send, send_raw,
     },
     readiness::poll_now,
     root::{self, Sources},
@@ -162,7 +162,7 @@ struct Launcher<'a> {
     sandboxes: HashMap<u64, Sandbox>,
     next: u64,
     /// Workers that ended before their zygote could tell whose they are.
-    strangers: HashMap<Pid, WorkerEnd>,
+    strangers: HashMap<Pid, MainEnd>,
     has_zygote: bool,
 }
 
@@ -221,7 +221,7 @@ impl Launcher<'_> {
                 let _ = rustix::io::read(&self.children, &mut [0_u8; 128]);
                 return;
             };
-            let told = WorkerEnd { status: end.status, user_time: end.user_time, system_time: end.system_time };
+            let told = MainEnd::from(end);
             let owner = self.sandboxes.values().find(|sandbox| sandbox.worker == Some(end.pid));
             match owner {
                 Some(sandbox) => sandbox.tell(&told),
@@ -288,7 +288,6 @@ impl Launcher<'_> {
         let tell = |failure| {
             let _ = send(&fds.events, &SandboxMessage::Failed(failure), &[]);
         };
-        let pair = || socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
         let (life, inits) = match pair() {
             Ok(pair) => pair,
             Err(errno) => return tell(SetupFailure::new(SetupStep::Channel, "socket", errno)),
@@ -353,7 +352,7 @@ impl Sandbox {
     }
 
     /// Tells init how the worker ended.
-    fn tell(&self, end: &WorkerEnd) {
+    fn tell(&self, end: &MainEnd) {
         if let Some(life) = &self.life {
             // An init that is gone needs no telling.
             let _ = send(life, end, &[]);

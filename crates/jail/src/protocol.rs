@@ -14,8 +14,8 @@ use std::{
 use rustix::{
     io::Errno,
     net::{
-        RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
-        SendFlags, recv, recvmsg, sendmsg,
+        AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+        SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, sendmsg, socketpair,
     },
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use crate::{
     failure::SetupFailure,
     spec::{EngineReport, SandboxSpec, ZygoteSpec},
+    sys::clone::ChildEnd,
 };
 
 /// Largest frame. A sandbox's arguments and environment are the largest part, and bounded well below.
@@ -64,12 +65,18 @@ pub struct LaunchRequest {
     pub into_cgroup: bool,
 }
 
-/// How a forked worker ended, from the launcher, which is its parent, to init.
+/// How a program's main process ended; of a forked worker, the launcher, which is its parent, tells it init.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct WorkerEnd {
+pub(crate) struct MainEnd {
     pub(crate) status: i32,
     pub(crate) user_time: Duration,
     pub(crate) system_time: Duration,
+}
+
+impl From<ChildEnd> for MainEnd {
+    fn from(end: ChildEnd) -> Self {
+        Self { status: end.status, user_time: end.user_time, system_time: end.system_time }
+    }
 }
 
 /// On the `events` socket of one sandbox.
@@ -109,6 +116,11 @@ pub struct ScratchUsage {
     pub free_bytes: u64,
     /// Inodes left to the program.
     pub free_inodes: u64,
+}
+
+/// Two ends of a socket for messages.
+pub(crate) fn pair() -> Result<(OwnedFd, OwnedFd), Errno> {
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
 }
 
 /// Sends one message with descriptors.

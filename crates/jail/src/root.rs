@@ -128,6 +128,14 @@ fn perform(entry: &RootEntry, source: Option<OwnedFd>) -> Result<(), Errno> {
     }
 }
 
+/// Makes symbolic links in writable folders, with the folders that they are in: where, and to what.
+pub(crate) fn make_links(links: &[(PathBuf, PathBuf)]) -> Result<(), SetupFailure> {
+    for (link, destination) in links {
+        make_parent(link).and_then(|()| symlink(destination, link)).during(SetupStep::MountScratch, link.display())?;
+    }
+    Ok(())
+}
+
 fn staged(path: &Path) -> PathBuf {
     Path::new(STAGING).join(path.strip_prefix("/").unwrap_or(path))
 }

@@ -14,9 +14,9 @@ use std::{
 };
 
 use rustix::{
-    fs::{CWD, MemfdFlags, Mode, OFlags, SeekFrom, memfd_create, mkdirat, open, seek, symlink},
+    fs::{MemfdFlags, Mode, OFlags, SeekFrom, memfd_create, open, seek},
     io::Errno,
-    net::{AddressFamily, RecvFlags, SocketFlags, SocketType, socketpair},
+    net::RecvFlags,
     pipe::{PipeFlags, pipe_with},
 };
 
@@ -24,8 +24,8 @@ use crate::{
     failure::{During, SetupFailure, SetupStep},
     mount::{attach, create_filesystem, harmless},
     privileges, program,
-    protocol::{receive_raw, send_raw},
-    root::write_all,
+    protocol::{pair, receive_raw, send_raw},
+    root::{make_links, write_all},
     seccomp,
     spec::{ProcessLimit, SandboxSpec, WRITABLE, ZygoteSpec},
     sys::{clone, descriptors, landlock, signals},
@@ -58,7 +58,7 @@ pub enum ZygoteMessage {
 impl Zygote {
     /// A caller's end, and the zygote's.
     pub(crate) fn pair() -> io::Result<(Self, OwnedFd)> {
-        let (socket, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+        let (socket, theirs) = pair()?;
         Ok((Self { socket }, theirs))
     }
 
@@ -103,7 +103,7 @@ impl Zygote {
 /// # Errors
 /// No descriptors left.
 pub fn checkout() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+    Ok(pair()?)
 }
 
 /// Gives a parked worker its program: what the guest's `prepare` reads.
@@ -116,17 +116,11 @@ pub fn hand_over(checkout: impl AsFd, program: impl AsFd) -> io::Result<()> {
 
 /// The request that a sandbox's init sends to its zygote.
 pub(crate) fn fork_request(spec: &SandboxSpec, into_cgroup: bool) -> Vec<u8> {
-    let mut request = vec![wire::FORK, 0, u8::from(spec.rehearse), 0, u8::from(into_cgroup)];
-    let limits: Vec<&(ProcessLimit, u64)> = spec.process_limits.iter().collect();
-    for (place, value) in [
-        (wire::AT_LANDLOCK, if spec.landlock { landlock::abi() } else { 0 }),
-        (wire::AT_LIMITS, u8::try_from(limits.len()).unwrap_or(u8::MAX)),
-    ] {
-        if let Some(byte) = request.get_mut(place) {
-            *byte = value;
-        }
-    }
-    for (limit, value) in limits {
+    let landlock = if spec.landlock { landlock::abi() } else { 0 };
+    let limits = u8::try_from(spec.process_limits.len()).unwrap_or(u8::MAX);
+    // At the places that the wire's constants name.
+    let mut request = vec![wire::FORK, landlock, u8::from(spec.rehearse), limits, u8::from(into_cgroup)];
+    for (limit, value) in &spec.process_limits {
         request.extend(limit.number().to_le_bytes());
         request.extend(value.to_le_bytes());
     }
@@ -177,16 +171,7 @@ fn mount_scratch(spec: &ZygoteSpec) -> Result<(), SetupFailure> {
         let tmpfs = create_filesystem("tmpfs", &options, harmless()).during(SetupStep::MountScratch, path)?;
         attach(&tmpfs, Path::new(path)).during(SetupStep::MountScratch, path)?;
     }
-    for (link, destination) in &spec.scratch_links {
-        if let Some(parent) = link.parent() {
-            match mkdirat(CWD, parent, Mode::from_raw_mode(0o755)) {
-                Ok(()) | Err(Errno::EXIST) => {}
-                Err(errno) => return Err(SetupFailure::new(SetupStep::MountScratch, parent.display(), errno)),
-            }
-        }
-        symlink(destination, link).during(SetupStep::MountScratch, link.display())?;
-    }
-    Ok(())
+    make_links(&spec.scratch_links)
 }
 
 /// 0 to 2 are pipes, as a program's are, so that the interpreter's streams are made for pipes; then come the socket, the

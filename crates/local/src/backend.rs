@@ -29,7 +29,7 @@ use crate::{
     sandbox::LocalSandbox,
     setup::{self, Layers, choose_identity},
     uids::UidSlots,
-    zygote::{Activity, ImportCounts, Warm, ZygoteOptions},
+    zygote::{ImportCounts, Pulse, Warm, ZygoteOptions},
 };
 
 /// How the local backend works.
@@ -84,7 +84,7 @@ pub(crate) struct Host {
     zygotes: Option<ZygoteOptions>,
     pub(crate) counts: Arc<ImportCounts>,
     /// When programs start and end.
-    pub(crate) activity: Arc<Activity>,
+    pub(crate) activity: Arc<Pulse>,
     served_cold: AtomicU64,
     /// Before `cgroups`, so that they are dropped, and every process is dead, when those are removed.
     engines: Mutex<HashMap<EngineKey, Arc<EngineSlot>>>,
@@ -119,7 +119,7 @@ impl LocalBackend {
             uids: Arc::new(UidSlots::new(identity)),
             zygotes: options.zygotes.clone(),
             counts: Arc::default(),
-            activity: Arc::new(Activity::new()),
+            activity: Arc::new(Pulse::new()),
             served_cold: AtomicU64::new(0),
             engines: Mutex::default(),
             cgroups: OnceLock::new(),
@@ -138,15 +138,16 @@ impl SandboxBackend for LocalBackend {
         // a sandbox, which ends and removes it.
         let launching = tokio::spawn(async move {
             host.activity.note();
-            let mut sandbox = match host.warm_engine(&plan) {
+            let warm = match host.warm_engine(&plan) {
                 Some(warm) => warm.launch(&plan).await,
                 None => None,
             };
-            if sandbox.is_none() {
-                sandbox = Some(host.launch_cold(&plan).await?);
-            }
+            let launched = match warm {
+                Some(sandbox) => Ok(sandbox),
+                None => host.launch_cold(&plan).await,
+            };
             host.activity.note();
-            sandbox.ok_or_else(|| failed("launch a sandbox", io::Error::other("there is none")))
+            launched
         });
         match launching.await {
             Ok(launched) => launched.map(|sandbox| Box::new(sandbox) as Box<dyn RunningSandbox>),
@@ -219,7 +220,7 @@ impl Host {
     /// A sandbox that has started its program in a fresh interpreter.
     async fn launch_cold(self: &Arc<Self>, plan: &ExecutionPlan) -> Result<LocalSandbox, SandboxError> {
         self.served_cold.fetch_add(1, Ordering::Relaxed);
-        let engine = self.existing_engine(plan);
+        let engine = self.current(plan).map(|running| Arc::clone(&running.engine));
         match self.try_cold(plan).await {
             // Nothing was started, and the next engine is a new one.
             Err(_) if engine_is_lost(engine).await => self.try_cold(plan).await,
@@ -236,16 +237,15 @@ impl Host {
         Ok(sandbox)
     }
 
-    fn existing_engine(&self, execution: &ExecutionPlan) -> Option<Arc<Engine>> {
+    /// The engine of a program that is there, whether it still runs or not.
+    fn current(&self, execution: &ExecutionPlan) -> Option<Arc<Running>> {
         let slot = Arc::clone(lock(&self.engines).get(&engine_key(execution))?);
-        let current = lock(&slot.current);
-        current.as_ref().map(|running| Arc::clone(&running.engine))
+        lock(&slot.current).clone()
     }
 
     /// The warm interpreters for a program, if its engine runs and has some.
     fn warm_engine(&self, execution: &ExecutionPlan) -> Option<Arc<Warm>> {
-        let slot = Arc::clone(lock(&self.engines).get(&engine_key(execution))?);
-        let running = lock(&slot.current).clone()?;
+        let running = self.current(execution)?;
         if running.engine.has_ended() { None } else { running.warm.clone() }
     }
 

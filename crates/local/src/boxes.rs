@@ -23,7 +23,7 @@ use crate::{
     plan::{HostAbilities, ScratchPlan, cgroup_limits, plan, scratch},
     setup::{self, Layers},
     uids::UidSlot,
-    zygote::{Activity, ReadyZygote, is_set_late},
+    zygote::{Pulse, ReadyZygote, is_set_late},
 };
 
 /// Where the program's process of a box comes from.
@@ -61,7 +61,7 @@ pub(crate) struct LaunchedParts {
     pub(crate) limits: ResourceLimits,
     pub(crate) isolation: IsolationReport,
     pub(crate) start: ProgramStart,
-    pub(crate) activity: Arc<Activity>,
+    pub(crate) activity: Arc<Pulse>,
 }
 
 /// What is known of a box for good, whichever program it gets.

@@ -34,7 +34,7 @@ use crate::{
     plan::{SandboxPlan, ScratchPlan, cgroup_limits, plan, zygote_differences},
     setup,
     uids::UidSlot,
-    zygote::{Activity, Order, is_set_late},
+    zygote::{Order, Pulse, is_set_late},
 };
 
 /// Notices of refused system calls that are taken; then the listener is closed, and a program that hammers a refused
@@ -81,7 +81,7 @@ pub(crate) struct LocalSandbox {
     start: ProgramStart,
     /// What happened while the program was started, for the monitor.
     replayed: VecDeque<SandboxEvent>,
-    activity: Arc<Activity>,
+    activity: Arc<Pulse>,
 }
 
 /// What a sandbox says, as far as it is not only the monitor's business.
@@ -251,11 +251,13 @@ impl LocalSandbox {
         let program = order.to_file(&execution.code).map_err(|error| failed("hand over the program", error))?;
         let checkout = self.checkout.take().ok_or_else(|| failed("start a program", io::ErrorKind::NotFound.into()))?;
         zygote::hand_over(&checkout, &program).map_err(|error| failed("hand over the program", error))?;
-        self.isolation = host.isolation(&held.engine, &self.facts, &limits);
-        if self.facts.is_unbounded {
-            setup::note_unbounded_connections(&mut self.isolation);
+        if self.limits != limits {
+            self.isolation = host.isolation(&held.engine, &self.facts, &limits);
+            if self.facts.is_unbounded {
+                setup::note_unbounded_connections(&mut self.isolation);
+            }
+            self.limits = limits;
         }
-        self.limits = limits;
         self.start = start;
         self.started().await
     }
@@ -541,7 +543,7 @@ impl Drop for LocalSandbox {
 }
 
 #[expect(deprecated, reason = "its successor is unsafe for the sake of descriptors that change; an owned one does not")]
-fn watch<T: AsRawFd>(fd: T) -> io::Result<AsyncFd<T>> {
+pub(crate) fn watch<T: AsRawFd>(fd: T) -> io::Result<AsyncFd<T>> {
     AsyncFd::with_interest(fd, Interest::READABLE)
 }
 

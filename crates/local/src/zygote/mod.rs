@@ -5,6 +5,7 @@ mod counts;
 mod options;
 mod order;
 mod pool;
+mod pulse;
 mod tree;
 
 use std::{
@@ -15,14 +16,17 @@ use std::{
         Arc, Mutex, Weak,
         atomic::{AtomicU64, Ordering},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use aevatar_sandbox_contract::{
-    ExecutionId, ExecutionPlan, ImportDecision, ProgramStart, PythonEnvironment, ResourceLimits, SandboxError,
-    StartPath, WarmProfile, ZygoteMode,
+    ExecutionId, ExecutionPlan, ImportDecision, ProgramStart, PythonEnvironment, SandboxError, StartPath, WarmProfile,
+    ZygoteMode,
 };
-use aevatar_sandbox_jail::{Engine, spec::ZygoteSpec};
+use aevatar_sandbox_jail::{
+    Engine,
+    spec::{ScratchBacking, ZygoteSpec},
+};
 use tokio::{
     sync::Notify,
     time::{sleep, timeout},
@@ -32,7 +36,7 @@ use crate::{
     backend::{Host, failed, lock},
     boxes::{DiskLimits, Origin},
     layout::{PROGRAM, PYTHON, scratch_links},
-    plan::{scratch, zygote_variables},
+    plan::{ScratchPlan, scratch, zygote_variables},
     sandbox::LocalSandbox,
 };
 
@@ -41,6 +45,7 @@ pub(crate) use counts::ImportCounts;
 pub use options::{BARE, ZygoteOptions, ZygoteProfile};
 pub(crate) use order::{Order, is_set_late};
 use pool::Pool;
+pub(crate) use pulse::Pulse;
 pub(crate) use tree::ReadyZygote;
 use tree::Tree;
 
@@ -95,9 +100,14 @@ impl std::fmt::Debug for Parked {
 #[derive(Clone, Debug)]
 struct Template {
     plan: ExecutionPlan,
+    /// Its folders; nothing where they cannot be given.
+    disk: Option<Disk>,
     /// Programs in a row that would not fit.
     misfits: u32,
 }
+
+/// The writable folders of a box, which are made with it and stay as they are.
+type Disk = (ScratchBacking, DiskLimits);
 
 /// Programs in a row that do not fit a template until it is theirs.
 const MISFITS: u32 = 3;
@@ -130,13 +140,8 @@ impl Warm {
             memory: AtomicU64::new(FIRST_GUESS),
         });
         let pools = pools.collect();
-        let template = ExecutionPlan {
-            code: Vec::new(),
-            args: Vec::new(),
-            env: BTreeMap::new(),
-            imports: Vec::new(),
-            ..execution.clone()
-        };
+        let disk = scratch(execution, host.tier, host.disks.is_ok()).ok().map(|planned| disk_of(&planned));
+        let template = Template { plan: Template::of(execution), disk, misfits: 0 };
         let warm = Arc::new(Self {
             host: Arc::downgrade(host),
             engine: Arc::clone(engine),
@@ -144,7 +149,7 @@ impl Warm {
             options: options.clone(),
             tree: Tree::plant(engine, &spec, profiles, options),
             pools,
-            template: Mutex::new(Template { plan: template, misfits: 0 }),
+            template: Mutex::new(template),
             wanted: Notify::new(),
             counts: Arc::clone(&host.counts),
         });
@@ -165,25 +170,25 @@ impl Warm {
         let choice = self.tree.profiles.choose(&execution.imports);
         self.counts.add(&choice.missing);
         let planned = scratch(execution, host.tier, host.disks.is_ok()).ok()?;
-        let wanted = (planned.backing, DiskLimits::of(&planned.limits));
-        self.learn(execution, &host);
+        let wanted = disk_of(&planned);
+        self.learn(execution, wanted);
+        let hand_out = async |mut sandbox: LocalSandbox, path, profile| {
+            let start = self.start_of(path, profile);
+            sandbox.check_out(&host, execution, planned.limits.clone(), start).await.ok()?;
+            self.count(profile, path);
+            self.wanted.notify_one();
+            Some(sandbox)
+        };
+        // One that fails died while it waited, or cannot have these limits.
         while let Some(parked) = self.take(choice.profile, wanted) {
-            let mut sandbox = *parked.sandbox;
-            let start = self.start_of(StartPath::Parked, choice.profile);
-            if sandbox.check_out(&host, execution, planned.limits.clone(), start).await.is_ok() {
-                self.count(choice.profile, StartPath::Parked);
-                self.wanted.notify_one();
+            if let Some(sandbox) = hand_out(*parked.sandbox, StartPath::Parked, choice.profile).await {
                 return Some(sandbox);
             }
-            // It died while it waited, or cannot have these limits.
         }
         for _attempt in 0..ATTEMPTS {
             let (profile, zygote) = self.tree.nearest(choice.profile)?;
-            let Ok(mut sandbox) = self.fork(&host, execution, &zygote, false).await else { continue };
-            let start = self.start_of(StartPath::Forked, profile);
-            if sandbox.check_out(&host, execution, planned.limits.clone(), start).await.is_ok() {
-                self.count(profile, StartPath::Forked);
-                self.wanted.notify_one();
+            let Ok(sandbox) = self.fork(&host, execution, &zygote, false).await else { continue };
+            if let Some(sandbox) = hand_out(sandbox, StartPath::Forked, profile).await {
                 return Some(sandbox);
             }
         }
@@ -202,24 +207,22 @@ impl Warm {
     }
 
     /// Lets parked workers be made for programs like this one, once enough of them have come.
-    fn learn(&self, execution: &ExecutionPlan, host: &Host) {
-        let disk = |plan: &ExecutionPlan| {
-            scratch(plan, host.tier, host.disks.is_ok()).map(|plan| (plan.backing, DiskLimits::of(&plan.limits))).ok()
-        };
+    fn learn(&self, execution: &ExecutionPlan, disk: Disk) {
         let mut template = lock(&self.template);
-        if disk(&template.plan) == disk(execution) {
+        if template.disk == Some(disk) {
             template.misfits = 0;
             return;
         }
         template.misfits += 1;
         if template.misfits >= MISFITS {
             template.misfits = 0;
+            template.disk = Some(disk);
             template.plan.limits = execution.limits.clone();
             template.plan.disk_limit_is_default = execution.disk_limit_is_default;
         }
     }
 
-    fn take(&self, profile: usize, wanted: (aevatar_sandbox_jail::spec::ScratchBacking, DiskLimits)) -> Option<Parked> {
+    fn take(&self, profile: usize, wanted: Disk) -> Option<Parked> {
         let pool = self.pools.get(profile)?;
         lock(&pool.pool).take(|parked| parked.sandbox.disk() == wanted && parked.sandbox.is_alive())
     }
@@ -265,10 +268,14 @@ impl Warm {
     /// While programs come and go, a pool is only kept from running dry: what makes a worker is what the programs need,
     /// and after them there is time.
     fn begin_next(&self) -> Result<usize, Duration> {
-        let is_calm = self.host.upgrade().is_some_and(|host| host.activity.is_calm());
+        let is_calm = self.host.upgrade().is_some_and(|host| is_calm(&host));
+        let used: u64 = self.pools.iter().map(|pool| memory_of(&lock(&pool.pool))).sum();
         let mut is_deferred = false;
         for (profile, pool) in self.pools.iter().enumerate() {
-            if self.tree.nodes().get(profile).is_none_or(|node| node.ready().is_none()) || !self.is_affordable(profile)
+            // It is taken to be like the last one.
+            let each = pool.memory.load(Ordering::Relaxed);
+            if self.tree.nodes().get(profile).is_none_or(|node| node.ready().is_none())
+                || used.saturating_add(each) > self.options.parked_memory
             {
                 continue;
             }
@@ -293,22 +300,13 @@ impl Warm {
             _ => return Ok(None),
         };
         let plan = lock(&self.template).plan.clone();
-        let rehearse = host.activity.is_calm();
+        let rehearse = is_calm(&host);
         let sandbox = self.fork(&host, &plan, &zygote, rehearse).await?;
         let memory = sandbox.memory().unwrap_or(FIRST_GUESS);
         if let Some(pool) = self.pools.get(profile) {
             pool.memory.store(memory, Ordering::Relaxed);
         }
         Ok(Some(Parked { sandbox: Box::new(sandbox), memory }))
-    }
-
-    /// Whether another worker of this profile fits the memory that all parked ones may have together.
-    fn is_affordable(&self, profile: usize) -> bool {
-        let used: u64 = self.pools.iter().map(|pool| memory_of(&lock(&pool.pool))).sum();
-        let Some(pool) = self.pools.get(profile) else { return false };
-        // It is taken to be like the last one.
-        let each = pool.memory.load(Ordering::Relaxed);
-        used.saturating_add(each) <= self.options.parked_memory
     }
 
     /// Once a second: what is not needed goes, what is missing comes.
@@ -392,10 +390,18 @@ impl Template {
             args: Vec::new(),
             env: BTreeMap::new(),
             imports: Vec::new(),
-            limits: ResourceLimits { cpu_time: None, ..execution.limits.clone() },
             ..execution.clone()
         }
     }
+}
+
+fn disk_of(planned: &ScratchPlan) -> Disk {
+    (planned.backing, DiskLimits::of(&planned.limits))
+}
+
+/// Whether no program was started or ended in the last milliseconds. One that runs for longer may sleep.
+fn is_calm(host: &Host) -> bool {
+    host.activity.silence() >= CALM
 }
 
 fn memory_of(pool: &Pool<Parked>) -> u64 {
@@ -447,31 +453,4 @@ fn installed_modules(packages: &Path) -> BTreeSet<String> {
             is_module.then_some(first)
         })
         .collect()
-}
-
-/// When a program was last started or ended.
-#[derive(Debug)]
-pub(crate) struct Activity {
-    began: Instant,
-    /// Microseconds after that.
-    last: AtomicU64,
-}
-
-impl Activity {
-    pub(crate) fn new() -> Self {
-        Self { began: Instant::now(), last: AtomicU64::new(0) }
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX)
-    }
-
-    pub(crate) fn note(&self) {
-        self.last.store(self.now(), Ordering::Relaxed);
-    }
-
-    /// Whether no program was started or ended in the last milliseconds. One that runs for longer may sleep.
-    fn is_calm(&self) -> bool {
-        self.now().saturating_sub(self.last.load(Ordering::Relaxed)) >= u64::try_from(CALM.as_micros()).unwrap_or(0)
-    }
 }

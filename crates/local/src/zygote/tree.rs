@@ -8,7 +8,7 @@ use std::{
     io,
     os::fd::{AsFd, AsRawFd, OwnedFd, RawFd},
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
@@ -27,7 +27,8 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
-use super::{choice::Profiles, options::ZygoteOptions};
+use super::{choice::Profiles, options::ZygoteOptions, pulse::Pulse};
+use crate::{backend::lock, sandbox::watch};
 
 /// How long a zygote may take to import everything. All seven packages take two seconds on an idle CPU.
 const BUILD_PATIENCE: Duration = Duration::from_mins(2);
@@ -45,7 +46,7 @@ pub(crate) struct ReadyZygote {
     made: Instant,
     forks: AtomicU64,
     /// When it last did what it was asked.
-    answered: Mutex<Instant>,
+    answered: Pulse,
     /// Cancelled when it is dead, or given up.
     lost: CancellationToken,
 }
@@ -68,12 +69,12 @@ impl ReadyZygote {
 
     /// Notes that it has done something.
     pub(crate) fn note_answer(&self) {
-        *self.answered.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        self.answered.note();
     }
 
     /// For how long it has done nothing.
     pub(crate) fn silence(&self) -> Duration {
-        self.answered.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+        self.answered.silence()
     }
 
     /// Returns when it is lost; what was asked of it and not answered will not be.
@@ -207,11 +208,11 @@ impl Node {
 
     /// Why the last attempt to build one failed, until one succeeds.
     pub(crate) fn problem(&self) -> Option<String> {
-        self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.problem).clone()
     }
 
     fn set_problem(&self, problem: Option<String>) {
-        *self.problem.lock().unwrap_or_else(PoisonError::into_inner) = problem;
+        *lock(&self.problem) = problem;
     }
 }
 
@@ -241,13 +242,7 @@ async fn keep(node: Arc<Node>, source: Source, options: ZygoteOptions) {
                 node.tried.send_replace(true);
                 if is_lost(&zygote, &options).await {
                     node.lost.fetch_add(1, Ordering::Relaxed);
-                    node.current.send_if_modified(|current| {
-                        let ours = current.as_ref().is_some_and(|current| Arc::ptr_eq(current, &zygote));
-                        if ours {
-                            *current = None;
-                        }
-                        ours
-                    });
+                    node.current.send_replace(None);
                     if zygote.made.elapsed() >= GOOD_LIFE {
                         pause = FIRST_PAUSE;
                     }
@@ -302,7 +297,7 @@ async fn build(source: &Source) -> io::Result<ReadyZygote> {
             parent.zygote.get_ref().0.grow(&source.modules)?
         }
     };
-    let zygote = watch_zygote(asked)?;
+    let zygote = watch(ZygoteFd(asked))?;
     let mut process = Killed(None);
     loop {
         match zygote.async_io(Interest::READABLE, |zygote| zygote.0.receive()).await? {
@@ -318,7 +313,7 @@ async fn build(source: &Source) -> io::Result<ReadyZygote> {
         process,
         made: Instant::now(),
         forks: AtomicU64::new(0),
-        answered: Mutex::new(Instant::now()),
+        answered: Pulse::new(),
         lost: CancellationToken::new(),
     })
 }
@@ -332,9 +327,4 @@ impl Drop for Killed {
             let _ = pidfd_send_signal(process.as_fd(), Signal::KILL);
         }
     }
-}
-
-#[expect(deprecated, reason = "its successor is unsafe for the sake of descriptors that change; an owned one does not")]
-fn watch_zygote(zygote: Zygote) -> io::Result<AsyncFd<ZygoteFd>> {
-    AsyncFd::with_interest(ZygoteFd(zygote), Interest::READABLE)
 }
