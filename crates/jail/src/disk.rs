@@ -143,6 +143,17 @@ impl DiskImages {
     /// # Errors
     /// The host is full, or a step failed.
     pub fn create(&self, bytes: u64, inodes: u64, host_uid: u32) -> Result<(Disk, OwnedFd), DiskError> {
+        // Also for one that is kept: what it promises is still the host's to give.
+        let mut free = self.free()?;
+        if free < bytes {
+            // What is kept is the first to go.
+            let kept = std::mem::take(&mut *self.idle());
+            drop(kept);
+            free = self.free()?;
+        }
+        if free < bytes {
+            return Err(DiskError::HostFull { path: self.folder.clone(), free, limit: bytes });
+        }
         let kept = self.take_idle((bytes, inodes));
         let mut disk = match kept {
             Some(disk) => disk,
@@ -194,16 +205,6 @@ impl DiskImages {
     }
 
     fn make(&self, bytes: u64, inodes: u64) -> Result<Disk, DiskError> {
-        let mut free = self.free()?;
-        if free < bytes {
-            // What is kept is the first to go.
-            let kept = std::mem::take(&mut *self.idle());
-            drop(kept);
-            free = self.free()?;
-        }
-        if free < bytes {
-            return Err(DiskError::HostFull { path: self.folder.clone(), free, limit: bytes });
-        }
         let template = self.template(bytes, inodes)?;
         let image = self.copy(&template).map_err(|errno| self.failed("copy the empty disk image", errno))?;
         let (source, anchor) = mount_image(&image).map_err(|errno| {
