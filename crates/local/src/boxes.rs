@@ -186,7 +186,9 @@ impl Host {
                 sandbox.spec.rehearse = rehearse;
                 let asked = zygote.ask().map_err(|error| failed("ask a zygote", error))?;
                 let (ours, theirs) = zygote::checkout().map_err(|error| failed("make a socket", error))?;
-                let folder = cgroup.as_ref().map(SandboxCgroup::folder).transpose().map_err(cgroup_failed)?.flatten();
+                // The kernel lets only the owner of a cgroup fork into it. Root's is not the zygote's.
+                let own = cgroup.as_ref().filter(|_| matches!(self.identity, Identity::Own { .. }));
+                let folder = own.map(SandboxCgroup::folder).transpose().map_err(cgroup_failed)?.flatten();
                 (ProgramFds::Fork { zygote: asked, checkout: theirs, cgroup: folder }, Some(ours))
             }
         };

@@ -16,6 +16,9 @@ const FIRST_FREE: i32 = 6;
 /// The id that a program sees itself as: `INNER_ID` of the jail.
 const INNER_ID: u32 = 1000;
 
+/// The number of a worker in its box, after pid 1: how the guest knows the main process of a program.
+pub const WORKER: i32 = 2;
+
 /// What failed, where.
 pub struct Failure {
     step: Step,
@@ -106,11 +109,13 @@ impl Request<'_> {
     }
 }
 
-/// Enters the box that `request` describes; `is_inside` when this process was forked into its cgroup. `filter` is the
-/// filter of system calls.
-pub fn enter(request: &Request<'_>, is_inside: bool, filter: &[u8]) -> Result<(), Failure> {
+/// Enters the box that `request` describes. `filter` is the filter of system calls.
+pub fn enter(request: &Request<'_>, filter: &[u8]) -> Result<(), Failure> {
+    if kernel::getpid() != WORKER {
+        return Err(Failure::new(Step::VerifyLocks, b"number of the process", EINVAL));
+    }
     // While every open file of the zygote still has its number.
-    if !is_inside {
+    if request.cgroup().is_none() {
         join_cgroups(request)?;
     }
     join_namespaces(request)?;

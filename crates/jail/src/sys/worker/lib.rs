@@ -76,7 +76,7 @@ pub fn serve() -> ! {
 /// What the first zygote needs beside the interpreter.
 fn prepare() -> Result<(), &'static [u8]> {
     // In its box a worker is the second process. OpenSSL and tempfile notice a fork by the number only.
-    if kernel::getpid() == 2 {
+    if kernel::getpid() == enter::WORKER {
         return Err(b"a zygote with the number of a worker");
     }
     let own = kernel::open(b"/proc/self/ns/pid\0", 0o2_000_000).map_err(|_| &b"no pid namespace in /proc"[..])?;
@@ -164,8 +164,8 @@ fn fork(request: &Request<'_>) {
     }
     python::before_fork();
     match clone_into(request.fd(wire::PID), request.cgroup()) {
-        Ok((0, _, is_inside)) => {
-            if let Err(failure) = enter::enter(request, is_inside, filter()) {
+        Ok((0, _)) => {
+            if let Err(failure) = enter::enter(request, filter()) {
                 // Whichever number it still has.
                 failure.tell(events);
                 failure.tell(enter::EVENTS);
@@ -174,7 +174,7 @@ fn fork(request: &Request<'_>) {
             python::after_fork_in_child();
             run(request.rehearse())
         }
-        Ok((pid, pidfd, _)) => {
+        Ok((pid, pidfd)) => {
             python::after_fork_in_parent();
             let _ = kernel::send(request.fd(wire::LIFE), &pid.to_le_bytes(), Some(pidfd));
             kernel::close(pidfd);
@@ -186,17 +186,13 @@ fn fork(request: &Request<'_>) {
     }
 }
 
-/// Forks into another pid namespace and stays in its own; into a cgroup as well where that is one that the kernel lets
-/// this user fork into, which is told.
-fn clone_into(pids: i32, cgroup: Option<i32>) -> Outcome<(i32, i32, bool)> {
+/// Forks into another pid namespace and stays in its own; into a cgroup as well where there is one.
+///
+/// One attempt only: a fork that the kernel refuses late has used up the number that a worker has in its box.
+fn clone_into(pids: i32, cgroup: Option<i32>) -> Outcome<(i32, i32)> {
     kernel::setns(pids, CLONE_NEWPID)?;
-    let inside = cgroup.map(|folder| kernel::fork_beside(Some(folder)));
-    let forked = match inside {
-        Some(Ok((pid, pidfd))) => Ok((pid, pidfd, true)),
-        // The worker joins by itself.
-        Some(Err(_)) | None => kernel::fork_beside(None).map(|(pid, pidfd)| (pid, pidfd, false)),
-    };
-    if !matches!(forked, Ok((0, ..))) && kernel::setns(OWN_PIDS, CLONE_NEWPID).is_err() {
+    let forked = kernel::fork_beside(cgroup);
+    if !matches!(forked, Ok((0, _))) && kernel::setns(OWN_PIDS, CLONE_NEWPID).is_err() {
         // Whatever it forks from here on would be in a stranger's box.
         broken(b"the way back from a box");
     }
