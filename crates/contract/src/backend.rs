@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::{
     environment::PythonEnvironment,
     error::SandboxError,
+    files::{CollectedFiles, FileLimits, InputFile},
     imports::ImportPolicy,
     isolation::IsolationReport,
     limits::ResourceLimits,
@@ -42,6 +43,11 @@ pub struct ExecutionPlan {
     pub imports: Vec<String>,
     /// Whether the interpreter may come from a zygote.
     pub zygote: ZygoteMode,
+    /// Files that are in `/work` before the program starts. Their paths are relative, without `.` and `..`, and none is
+    /// another one's folder.
+    pub files: Vec<InputFile>,
+    /// How much is taken of the files that the program leaves; nothing where they are not looked at.
+    pub output_files: Option<FileLimits>,
 }
 
 /// How the main process of a program ended.
@@ -105,6 +111,11 @@ pub trait RunningSandbox: Send {
     /// CPU time used so far, for the CPU-time limit; nothing when the host cannot tell.
     fn cpu_time(&mut self) -> Option<Duration>;
 
+    /// Memory used now, in bytes; nothing when the host cannot tell.
+    fn memory(&mut self) -> Option<u64> {
+        None
+    }
+
     /// Kills every process of the execution at once. [`SandboxEvent::Gone`] follows.
     fn kill(&mut self);
 
@@ -113,6 +124,12 @@ pub trait RunningSandbox: Send {
 
     /// Whether the writable folders were full, in bytes or in inodes, when the main process ended.
     fn disk_was_full(&self) -> bool;
+
+    /// Takes the files that the program left in `/work`, as far as the plan's `output_files` goes. Whatever is there, it
+    /// does not hang and does not leave `/work`. Called once at most, after [`SandboxEvent::Gone`].
+    async fn collect_files(&mut self) -> CollectedFiles {
+        CollectedFiles::default()
+    }
 
     /// Removes everything of the execution from the host. Called after [`SandboxEvent::Gone`].
     ///

@@ -26,6 +26,12 @@ pub enum ErrorCode {
     Cancelled,
     /// The service stopped before the program started.
     Interrupted,
+    /// There is no such execution, or it is somebody else's, or it is no longer kept.
+    NotFound,
+    /// The same idempotency key was used for another request.
+    IdempotencyConflict,
+    /// Executions could not be recorded, or looked up.
+    StoreUnavailable,
     /// The sandbox itself failed.
     SandboxFailure,
 }

@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    encoding::base64_bytes,
+    files::{InputFile, OutputFiles},
     quantity::{ByteQuantity, CpuQuantity},
     start::IsolationOptions,
 };
@@ -40,13 +42,16 @@ pub struct SandboxResources {
 /// let request = SandboxExecutionRequest::new("print('hello')");
 /// assert_eq!(request.code, b"print('hello')");
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
 pub struct SandboxExecutionRequest {
     /// Python source, as bytes: a source file may declare its own encoding.
+    #[serde(with = "base64_bytes")]
     pub code: Vec<u8>,
     /// `sys.argv[1:]`. No NUL characters.
     pub args: Vec<String>,
     /// What the program reads from stdin; end of file after it.
+    #[serde(with = "base64_bytes")]
     pub stdin: Vec<u8>,
     /// Environment variables beside the sandbox's own few. Names without `=` and NUL.
     pub env: BTreeMap<String, String>,
@@ -58,6 +63,10 @@ pub struct SandboxExecutionRequest {
     pub environment: Option<String>,
     /// Of the isolation, what a caller may choose.
     pub isolation: IsolationOptions,
+    /// Files that are in `/work` before the program starts.
+    pub files: Vec<InputFile>,
+    /// What is done with the files that the program leaves there.
+    pub output_files: OutputFiles,
 }
 
 impl SandboxExecutionRequest {

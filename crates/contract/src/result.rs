@@ -1,11 +1,17 @@
 //! What came of an execution.
 
-use std::{fmt, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{isolation::IsolationReport, limits::ResourceLimits, start::ProgramStart, validation::CodeFinding};
+use crate::{
+    files::{OutputFile, SkippedFile},
+    isolation::IsolationReport,
+    limits::ResourceLimits,
+    start::ProgramStart,
+    validation::CodeFinding,
+};
 
 /// Identity of one execution: a UUID of version 7, so ids sort by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -17,6 +23,14 @@ impl ExecutionId {
     /// A new identity.
     pub fn generate() -> Self {
         Self(Uuid::now_v7())
+    }
+}
+
+impl FromStr for ExecutionId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self)
     }
 }
 
@@ -81,6 +95,10 @@ pub enum TerminationReason {
     Cancelled,
     /// The service stopped while it ran.
     Interrupted,
+    /// It waited for its turn until it was too late.
+    QueueTimeout,
+    /// It was accepted, and could not be started when its turn came.
+    NotStarted,
     /// The sandbox itself failed: our fault, not the program's.
     SandboxFailure,
 }
@@ -210,6 +228,12 @@ pub struct SandboxExecutionResult {
     pub isolation: Option<IsolationReport>,
     /// How its interpreter was started; nothing when it never ran.
     pub start: Option<ProgramStart>,
+    /// New and changed files in `/work`, by path.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub files: Vec<OutputFile>,
+    /// What was there and was not taken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped_files: Vec<SkippedFile>,
     /// The Python environment it ran in: name, version and key.
     pub environment: String,
     /// When it was asked for.
@@ -220,12 +244,12 @@ pub struct SandboxExecutionResult {
     pub finished_at: jiff::Timestamp,
 }
 
-mod fractional_milliseconds {
+pub(crate) mod fractional_milliseconds {
     use std::time::Duration;
 
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(crate) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
         let microseconds = u32::try_from(duration.as_micros()).map_or(f64::from(u32::MAX), f64::from);
         // Past an hour nobody asks for microseconds; an f64 of whole milliseconds stays exact.
         if duration.as_secs() < 3600 {
@@ -235,7 +259,7 @@ mod fractional_milliseconds {
         }
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
         let milliseconds = f64::deserialize(deserializer)?;
         Duration::try_from_secs_f64(milliseconds / 1000.0).map_err(serde::de::Error::custom)
     }

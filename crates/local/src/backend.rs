@@ -180,6 +180,8 @@ impl SandboxBackend for LocalBackend {
             import_policy,
             imports: Vec::new(),
             zygote: ZygoteMode::On,
+            files: Vec::new(),
+            output_files: None,
         };
         let started = tokio::task::spawn_blocking(move || host.running(&plan)).await;
         // A host that cannot start an engine says so to the first program.

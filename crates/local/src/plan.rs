@@ -233,6 +233,8 @@ pub(crate) mod tests {
             import_policy: None,
             imports: Vec::new(),
             zygote: ZygoteMode::On,
+            files: Vec::new(),
+            output_files: None,
         }
     }
 

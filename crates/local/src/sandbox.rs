@@ -193,11 +193,6 @@ impl LocalSandbox {
         (self.facts.backing, self.facts.disk_limits)
     }
 
-    /// Memory that it uses now, in bytes.
-    pub(crate) fn memory(&self) -> Option<u64> {
-        self.cgroup()?.memory()
-    }
-
     /// Whether a parked one can still be used.
     pub(crate) fn is_alive(&self) -> bool {
         let ended = |fd: &OwnedFd| !poll_now(fd).is_empty();
@@ -474,6 +469,10 @@ impl RunningSandbox for LocalSandbox {
 
     fn cpu_time(&mut self) -> Option<Duration> {
         self.cgroup()?.cpu_time().map(|total| total.saturating_sub(self.cpu_before))
+    }
+
+    fn memory(&mut self) -> Option<u64> {
+        self.cgroup()?.memory()
     }
 
     fn kill(&mut self) {

@@ -52,6 +52,8 @@ pub(crate) fn plan(
         import_policy,
         imports: Vec::new(),
         zygote: ZygoteMode::On,
+        files: Vec::new(),
+        output_files: None,
     }
 }
 

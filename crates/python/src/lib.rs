@@ -6,6 +6,7 @@
 mod admission;
 mod compile_check;
 pub mod environment;
+mod feed;
 mod hints;
 mod limits;
 mod monitor;

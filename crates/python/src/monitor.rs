@@ -12,8 +12,8 @@ use std::{
 };
 
 use aevatar_sandbox_contract::{
-    ExecutionPlan, ProgramEnd, PythonError, ResourceLimits, ResourceUsage, RunningSandbox, SandboxError, SandboxEvent,
-    SandboxExecutionResult, SandboxPipes, Truncated,
+    CollectedFile, CollectedFiles, ExecutionPlan, LiveUsage, OutputStream, ProgramEnd, PythonError, ResourceLimits,
+    ResourceUsage, RunningSandbox, SandboxError, SandboxEvent, SandboxExecutionResult, SandboxPipes, Truncated,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -23,6 +23,7 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
+    feed::Feed,
     output::OutputCapture,
     report::{self, MAX_REPORT},
     verdict::{Facts, Intervention, judge},
@@ -30,6 +31,8 @@ use crate::{
 
 /// Most often that CPU time is looked at.
 const CPU_TIME_CHECK: Duration = Duration::from_millis(10);
+/// How often it is told what a program uses.
+const USAGE_PAUSE: Duration = Duration::from_secs(1);
 /// How long a sandbox may take to begin, and to die. Both take milliseconds; past this something is broken.
 const SUPERVISOR_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a slow reader of live output may take after a cancellation.
@@ -57,6 +60,15 @@ pub struct PythonExecutionMonitor {
     interrupted: CancellationToken,
     queued_at: jiff::Timestamp,
     queued: Instant,
+    feed: Option<Arc<Feed>>,
+}
+
+/// What came of an execution.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    pub(crate) result: SandboxExecutionResult,
+    /// What the program left, with its content.
+    pub(crate) files: Vec<CollectedFile>,
 }
 
 /// What a monitor collects until the end.
@@ -80,7 +92,13 @@ impl PythonExecutionMonitor {
         queued_at: jiff::Timestamp,
         queued: Instant,
     ) -> Self {
-        Self { limits, cancelled, interrupted, queued_at, queued }
+        Self { limits, cancelled, interrupted, queued_at, queued, feed: None }
+    }
+
+    /// The same, telling what happens.
+    pub(crate) fn with_feed(mut self, feed: Arc<Feed>) -> Self {
+        self.feed = Some(feed);
+        self
     }
 
     /// Watches `sandbox` to its end, removes it, and says what came of it.
@@ -93,16 +111,22 @@ impl PythonExecutionMonitor {
         plan: &ExecutionPlan,
         stdin: Vec<u8>,
         streams: ExecutionStreams,
-    ) -> Result<SandboxExecutionResult, SandboxError> {
+    ) -> Result<Watched, SandboxError> {
         self.limits = sandbox.effective_limits().clone();
         let written = Arc::new(OutputMeter::new(self.limits.output_limit.bytes()));
-        let pumps = sandbox.take_pipes().map(|pipes| Pumps::start(pipes, &self.limits, &written, stdin, streams));
+        let pumps = sandbox
+            .take_pipes()
+            .map(|pipes| Pumps::start(pipes, &self.limits, &written, stdin, streams, self.feed.as_ref()));
         let observed = self.observe(sandbox.as_mut(), &written).await;
 
         let mut usage = sandbox.usage();
         let isolation = sandbox.isolation().clone();
         let start = sandbox.program_start();
         let disk_was_full = sandbox.disk_was_full();
+        let collected = match (&observed, plan.output_files) {
+            (Ok(observed), Some(_)) if observed.is_dead => sandbox.collect_files().await,
+            _ => CollectedFiles::default(),
+        };
         // Before the streams: their readers may be slow, and what a sandbox holds is not to wait for them.
         let removed = sandbox.remove().await;
         let is_dead = observed.as_ref().is_ok_and(|observed| observed.is_dead);
@@ -134,7 +158,7 @@ impl PythonExecutionMonitor {
         // An exit code of 0 is no uncaught exception, whatever was written to the report pipe.
         let failed_by_itself = matches!(observed.end, Some(ProgramEnd::Exited(code)) if code != 0);
         let error = outputs.error.filter(|_| failed_by_itself && observed.intervention.is_none());
-        Ok(SandboxExecutionResult {
+        let result = SandboxExecutionResult {
             execution_id: plan.id,
             status: verdict.status,
             is_completed: verdict.status.is_completed(),
@@ -150,11 +174,14 @@ impl PythonExecutionMonitor {
             limits: self.limits,
             isolation: Some(isolation),
             start: Some(start),
+            files: collected.files.iter().map(|collected| collected.file.clone()).collect(),
+            skipped_files: collected.skipped,
             environment: plan.environment.to_string(),
             queued_at: self.queued_at,
             started_at: observed.started.map(|(_, at)| at),
             finished_at: jiff::Timestamp::now(),
-        })
+        };
+        Ok(Watched { result, files: collected.files })
     }
 
     /// Follows the sandbox until every process of it is dead, or has been dying for too long.
@@ -166,6 +193,7 @@ impl PythonExecutionMonitor {
         let mut observed = Observations::default();
         let mut deadline = Instant::now() + SUPERVISOR_PATIENCE;
         let mut cpu_check = None;
+        let mut usage_check = None;
         loop {
             let running = observed.intervention.is_none() && observed.end.is_none();
             tokio::select! {
@@ -173,7 +201,12 @@ impl PythonExecutionMonitor {
                 event = sandbox.next_event() => match event? {
                     SandboxEvent::Started => {
                         let now = Instant::now();
-                        observed.started = Some((now, jiff::Timestamp::now()));
+                        let at = jiff::Timestamp::now();
+                        observed.started = Some((now, at));
+                        usage_check = self.feed.is_some().then(|| now + USAGE_PAUSE);
+                        if let Some(feed) = &self.feed {
+                            feed.started(at);
+                        }
                         deadline = now + self.limits.timeout;
                         cpu_check = self.next_cpu_check(Duration::ZERO);
                     }
@@ -228,6 +261,10 @@ impl PythonExecutionMonitor {
                     }
                     cpu_check = self.next_cpu_check(used);
                 }
+                () = sleep_until(usage_check.unwrap_or(deadline)), if running && usage_check.is_some() => {
+                    self.tell_usage(&observed, sandbox, written);
+                    usage_check = Some(Instant::now() + USAGE_PAUSE);
+                }
             }
         }
     }
@@ -246,6 +283,16 @@ impl PythonExecutionMonitor {
         let left = self.limits.cpu_time?.saturating_sub(used);
         let fastest = left / self.limits.cpu_limit.whole_cpus();
         Some(Instant::now() + fastest.max(CPU_TIME_CHECK))
+    }
+
+    fn tell_usage(&self, observed: &Observations, sandbox: &mut dyn RunningSandbox, written: &OutputMeter) {
+        let (Some(feed), Some((started, _))) = (&self.feed, observed.started) else { return };
+        feed.usage(LiveUsage {
+            wall_time: started.elapsed(),
+            cpu_time: sandbox.cpu_time().unwrap_or_default(),
+            memory_bytes: sandbox.memory(),
+            output_bytes: written.written.load(Ordering::Relaxed),
+        });
     }
 
     fn complete(&self, observed: &Observations, usage: &mut ResourceUsage) {
@@ -332,24 +379,25 @@ impl Pumps {
         written: &Arc<OutputMeter>,
         stdin: Vec<u8>,
         streams: ExecutionStreams,
+        feed: Option<&Arc<Feed>>,
     ) -> Self {
         let keep = usize::try_from(limits.max_output_bytes).unwrap_or(usize::MAX);
         let stop = CancellationToken::new();
         Self {
             stop: stop.clone(),
-            stdin: AbortOnDropHandle::new(tokio::spawn(feed(pipes.stdin, stdin, streams.stdin))),
+            stdin: AbortOnDropHandle::new(tokio::spawn(feed_stdin(pipes.stdin, stdin, streams.stdin))),
             stdout: AbortOnDropHandle::new(tokio::spawn(drain(
                 pipes.stdout,
                 keep,
                 Arc::clone(written),
-                streams.stdout,
+                (streams.stdout, feed.map(|feed| (Arc::clone(feed), OutputStream::Stdout))),
                 stop.clone(),
             ))),
             stderr: AbortOnDropHandle::new(tokio::spawn(drain(
                 pipes.stderr,
                 keep,
                 Arc::clone(written),
-                streams.stderr,
+                (streams.stderr, feed.map(|feed| (Arc::clone(feed), OutputStream::Stderr))),
                 stop.clone(),
             ))),
             report: AbortOnDropHandle::new(tokio::spawn(read_report(pipes.report, stop))),
@@ -377,7 +425,7 @@ impl Pumps {
 }
 
 /// Feeds a program's stdin. A program that does not read, or closes it, is its own business.
-async fn feed(
+async fn feed_stdin(
     mut pipe: Box<dyn AsyncWrite + Send + Unpin>,
     bytes: Vec<u8>,
     more: Option<Box<dyn AsyncRead + Send + Unpin>>,
@@ -396,7 +444,7 @@ async fn drain(
     mut pipe: Box<dyn AsyncRead + Send + Unpin>,
     keep: usize,
     written: Arc<OutputMeter>,
-    mut sink: Option<Box<dyn AsyncWrite + Send + Unpin>>,
+    (mut sink, feed): (Option<Box<dyn AsyncWrite + Send + Unpin>>, Option<(Arc<Feed>, OutputStream)>),
     stop: CancellationToken,
 ) -> OutputCapture {
     let mut capture = OutputCapture::new(keep);
@@ -405,6 +453,9 @@ async fn drain(
         let Some(bytes) = buffer.get(..count) else { break };
         capture.push(bytes);
         written.add(count);
+        if let Some((feed, stream)) = &feed {
+            feed.output(*stream, bytes);
+        }
         if let Some(target) = sink.as_mut() {
             let passed = match target.write_all(bytes).await {
                 Ok(()) => target.flush().await,

@@ -59,7 +59,7 @@ impl OutputCapture {
 }
 
 /// How many bytes at the end begin a character that is not complete.
-fn incomplete_end(bytes: &[u8]) -> usize {
+pub(crate) fn incomplete_end(bytes: &[u8]) -> usize {
     let start = bytes.len().saturating_sub(3);
     for (index, byte) in bytes.iter().enumerate().skip(start).rev() {
         let length = match byte {

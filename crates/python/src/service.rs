@@ -8,10 +8,10 @@ use std::{
 };
 
 use aevatar_sandbox_contract::{
-    CodeFinding, DEFAULT_LIMITS, ErrorCode, ExecutionId, ExecutionPlan, ExecutionStatus, ImportPolicy, IsolationReport,
-    LimitMaxima, ModuleImport, PythonEnvironment, PythonError, ResourceLimits, ResourceUsage, SandboxBackend,
-    SandboxError, SandboxExecutionRequest, SandboxExecutionResult, Termination, TerminationReason, Truncated,
-    ValidationReport, WarmReport, ZygoteMode,
+    CodeFinding, DEFAULT_LIMITS, ErrorCode, ExecutionId, ExecutionPlan, ExecutionStatus, FileLimits, ImportPolicy,
+    IsolationReport, LimitMaxima, ModuleImport, OutputFiles, PythonEnvironment, PythonError, ResourceLimits,
+    ResourceUsage, SandboxBackend, SandboxError, SandboxExecutionRequest, SandboxExecutionResult, Termination,
+    TerminationReason, Truncated, ValidationReport, WarmReport, ZygoteMode,
 };
 use tokio::{io::AsyncWriteExt, sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -178,6 +178,8 @@ impl PythonSandboxService {
             import_policy,
             imports: Vec::new(),
             zygote: zygote_mode(self.options.zygote, request.isolation.zygote),
+            files: request.files,
+            output_files: (request.output_files != OutputFiles::None).then(FileLimits::default),
         };
         if report.syntax_error.is_some()
             && let Some(error) = self.confirm_syntax_error(&plan, &report, &cancelled).await
@@ -187,10 +189,11 @@ impl PythonSandboxService {
         let (warnings, imports) = accepted(report)?;
         plan.imports = imports.iter().map(|import| import.module.clone()).collect();
         let sandbox = self.backend.launch(&plan).await?;
-        let mut result =
+        let watched =
             PythonExecutionMonitor::new(plan.limits.clone(), cancelled, self.stopping.clone(), asked.at, asked.instant)
                 .watch(sandbox, &plan, request.stdin, streams)
                 .await?;
+        let mut result = watched.result;
         result.hints = hints::hints(&result, &imports);
         result.warnings = warnings;
         Ok(result)
@@ -276,7 +279,7 @@ impl PythonSandboxService {
         PythonExecutionMonitor::new(plan.limits.clone(), cancelled, stopping, at, instant)
             .watch(sandbox, &plan, code, ExecutionStreams::default())
             .await
-            .map_or(Compiled::Unknown, |result| compile_check::answer(&result))
+            .map_or(Compiled::Unknown, |watched| compile_check::answer(&watched.result))
     }
 
     /// Prepares an environment, the default one when `name` is left out.
@@ -418,6 +421,8 @@ async fn not_run(
         limits: plan.limits,
         isolation: None,
         start: None,
+        files: Vec::new(),
+        skipped_files: Vec::new(),
         environment: plan.environment.to_string(),
         queued_at: asked.at,
         started_at: None,

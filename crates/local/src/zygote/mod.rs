@@ -20,8 +20,8 @@ use std::{
 };
 
 use aevatar_sandbox_contract::{
-    ExecutionId, ExecutionPlan, ImportDecision, ProgramStart, PythonEnvironment, SandboxError, StartPath, WarmProfile,
-    ZygoteMode,
+    ExecutionId, ExecutionPlan, ImportDecision, ProgramStart, PythonEnvironment, RunningSandbox as _, SandboxError,
+    StartPath, WarmProfile, ZygoteMode,
 };
 use aevatar_sandbox_jail::{
     Engine,
@@ -301,7 +301,7 @@ impl Warm {
         };
         let plan = lock(&self.template).plan.clone();
         let rehearse = is_calm(&host);
-        let sandbox = self.fork(&host, &plan, &zygote, rehearse).await?;
+        let mut sandbox = self.fork(&host, &plan, &zygote, rehearse).await?;
         let memory = sandbox.memory().unwrap_or(FIRST_GUESS);
         if let Some(pool) = self.pools.get(profile) {
             pool.memory.store(memory, Ordering::Relaxed);

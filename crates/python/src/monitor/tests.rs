@@ -185,6 +185,8 @@ fn plan() -> ExecutionPlan {
         import_policy: None,
         imports: Vec::new(),
         zygote: ZygoteMode::On,
+        files: Vec::new(),
+        output_files: None,
     }
 }
 
@@ -198,7 +200,10 @@ async fn watch(sandbox: Scripted, cancelled: CancellationToken, interrupted: Can
     let (killed, removed) = (Arc::clone(&sandbox.killed), Arc::clone(&sandbox.removed));
     let monitor =
         PythonExecutionMonitor::new(DEFAULT_LIMITS, cancelled, interrupted, jiff::Timestamp::now(), Instant::now());
-    let result = monitor.watch(Box::new(sandbox), &plan(), Vec::new(), ExecutionStreams::default()).await;
+    let result = monitor
+        .watch(Box::new(sandbox), &plan(), Vec::new(), ExecutionStreams::default())
+        .await
+        .map(|watched| watched.result);
     Watched { result, killed: killed.load(Ordering::SeqCst), removed: removed.load(Ordering::SeqCst) }
 }
 
