@@ -82,10 +82,42 @@ pub enum OutputStream {
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct OutputPiece {
-    /// Bytes of the stream that came before it.
+    /// Bytes of text of the same stream that came before it.
     pub offset: u64,
     /// The text; what is no UTF-8 is replaced by U+FFFD.
     pub text: String,
+}
+
+/// A part of the output of one stream.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct OutputPart {
+    /// Which execution.
+    pub execution_id: ExecutionId,
+    /// Which stream.
+    pub stream: OutputStream,
+    /// Bytes of text that came before it. More than was asked for where those in between are no longer kept.
+    pub offset: u64,
+    /// The text; what is no UTF-8 is replaced by U+FFFD.
+    pub text: String,
+    /// Where to go on.
+    pub next_offset: u64,
+    /// Whether the execution has ended: nothing comes after this.
+    pub is_completed: bool,
+}
+
+/// What came of a wish to cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Cancellation {
+    /// It was ended for that reason.
+    Cancelled,
+    /// It is being ended; on another server, for instance.
+    Requested,
+    /// It had ended already, or ended by itself meanwhile.
+    AlreadyCompleted,
 }
 
 /// Something that happened to an execution.

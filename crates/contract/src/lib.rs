@@ -25,7 +25,10 @@ pub use backend::{ExecutionPlan, ProgramEnd, RunningSandbox, SandboxBackend, San
 pub use caller::{Allowance, Caller};
 pub use environment::{InstalledPackage, PythonEnvironment, PythonVersion};
 pub use error::{ErrorCode, SandboxError};
-pub use execution::{ExecutionEvent, ExecutionState, LiveUsage, LostEvents, Occurrence, OutputPiece, OutputStream};
+pub use execution::{
+    Cancellation, ExecutionEvent, ExecutionState, LiveUsage, LostEvents, Occurrence, OutputPart, OutputPiece,
+    OutputStream,
+};
 pub use files::{
     CollectedFile, CollectedFiles, FileLimits, InputFile, OutputFile, OutputFiles, SkipReason, SkippedFile,
 };

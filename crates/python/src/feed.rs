@@ -50,7 +50,7 @@ struct Inner {
 /// Where one of the two streams is.
 #[derive(Debug, Default)]
 struct StreamState {
-    /// Bytes that have been told.
+    /// Bytes of text that have been told.
     offset: u64,
     /// The beginning of a character whose rest has not come yet.
     rest: Vec<u8>,
@@ -174,20 +174,33 @@ impl Feed {
         self.changed.send_replace(());
     }
 
+    /// It is not followed any further here: another server will run it.
+    pub(crate) fn close(&self) {
+        self.lock().is_over = true;
+        self.changed.send_replace(());
+    }
+
     /// All events that are kept, but the result: for the store.
     pub(crate) fn history(&self) -> Vec<ExecutionEvent> {
         let inner = self.lock();
         inner.events.iter().filter(|event| !matches!(event.what, Occurrence::Result(_))).cloned().collect()
     }
 
+    /// What is kept of a stream.
+    pub(crate) fn output_pieces(&self, stream: OutputStream) -> Vec<OutputPiece> {
+        let inner = self.lock();
+        let pieces = inner.events.iter().filter_map(|event| match (&event.what, stream) {
+            (Occurrence::Stdout(piece), OutputStream::Stdout) | (Occurrence::Stderr(piece), OutputStream::Stderr) => {
+                Some(piece.clone())
+            }
+            _ => None,
+        });
+        pieces.collect()
+    }
+
     /// A reader of what comes after event number `after`.
     pub(crate) fn reader(self: &std::sync::Arc<Self>, after: u64) -> FeedReader {
         FeedReader { feed: std::sync::Arc::clone(self), changed: self.changed.subscribe(), after }
-    }
-
-    /// Wakes whoever waits, after a change elsewhere that they look at.
-    pub(crate) fn wake(&self) {
-        self.changed.send_replace(());
     }
 
     /// Returns when it has ended.
@@ -235,8 +248,8 @@ impl Inner {
     fn piece(&mut self, stream: OutputStream, bytes: &[u8]) {
         let Some(state) = self.streams.get_mut(stream_place(stream)) else { return };
         let offset = state.offset;
-        state.offset += bytes.len() as u64;
         let text = String::from_utf8_lossy(bytes);
+        state.offset += text.len() as u64;
         if let Some(ExecutionEvent { id, what, .. }) = self.events.back_mut()
             && *id > self.read
             && let (Occurrence::Stdout(piece), OutputStream::Stdout) | (Occurrence::Stderr(piece), OutputStream::Stderr) =
@@ -273,6 +286,16 @@ impl Inner {
         {
             self.push(Occurrence::Progress(last));
         }
+    }
+}
+
+/// The piece of `stream` that an event is, if it is one.
+pub(crate) fn output_of(event: ExecutionEvent, stream: OutputStream) -> Option<OutputPiece> {
+    match (event.what, stream) {
+        (Occurrence::Stdout(piece), OutputStream::Stdout) | (Occurrence::Stderr(piece), OutputStream::Stderr) => {
+            Some(piece)
+        }
+        _ => None,
     }
 }
 

@@ -9,8 +9,11 @@ pub mod environment;
 mod feed;
 mod hints;
 mod limits;
+mod memory_store;
 mod monitor;
 mod output;
+mod queue;
+mod rate;
 mod report;
 mod service;
 pub mod validator;
@@ -21,6 +24,10 @@ pub use environment::{
     TerminalProgress,
 };
 pub use monitor::{ExecutionStreams, PythonExecutionMonitor};
-pub use service::{PythonSandboxService, ServiceOptions, default_concurrency};
+pub use queue::QueueState;
+pub use service::{
+    ExecuteOptions, ExecutionObserver, ExecutionOutcome, OutputRange, PythonSandboxService, ServiceOptions,
+    default_concurrency,
+};
 pub use tokio_util::sync::CancellationToken;
 pub use validator::{DangerousConstructs, ImportRules, PythonCodeValidator, ValidatorOptions};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aevatar_sandbox_contract::{ErrorCode, ExecutionStatus, SandboxError, SandboxExecutionRequest};
+use aevatar_sandbox_contract::{ErrorCode, ExecutionStatus, SandboxError};
 use aevatar_sandbox_python::{CancellationToken, PythonSandboxService};
 use tokio::{sync::Mutex, time::Instant};
 
@@ -85,7 +85,7 @@ impl Readiness {
 
     /// Runs the program. Nothing is learnt when all places are taken.
     async fn try_a_sandbox(&self) -> Option<State> {
-        let running = self.service.execute(SandboxExecutionRequest::new(PROGRAM));
+        let running = self.service.self_check(PROGRAM);
         let Ok(outcome) = tokio::time::timeout(PATIENCE, running).await else {
             return Some(State::Failing {
                 detail: format!("a trivial program did not end within {} s", PATIENCE.as_secs()),
@@ -93,8 +93,9 @@ impl Readiness {
             });
         };
         let state = match outcome {
-            Ok(result) if result.status == ExecutionStatus::Completed => State::Ready,
-            Ok(result) => State::Failing {
+            Ok(None) => return None,
+            Ok(Some(result)) if result.status == ExecutionStatus::Completed => State::Ready,
+            Ok(Some(result)) => State::Failing {
                 detail: format!("a trivial program failed in the sandbox: {}", result.termination.message),
                 hint: Some("run `aevatar-sandbox doctor` on this host".to_owned()),
             },
