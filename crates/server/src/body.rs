@@ -17,8 +17,10 @@ use http_body_util::BodyExt as _;
 use serde::de::DeserializeOwned;
 
 use crate::{
+    form,
     json::{self, Shape},
     problem::{Problem, ProblemCode},
+    request::ExecuteRequest,
     shared::Shared,
 };
 
@@ -71,17 +73,35 @@ impl Drop for Share {
 pub(crate) async fn read<T: DeserializeOwned>(shared: &Shared, request: Request, shape: &Shape) -> Result<T, Problem> {
     let (head, body) = request.into_parts();
     check_type(&head.headers)?;
+    let mut reserved = shared.bodies.share();
+    let bytes = take(shared, &head.headers, body, &mut reserved).await?;
+    json::read(&bytes, shape)
+}
+
+/// Reads a program: JSON, or a form.
+///
+/// # Errors
+/// As of [`read`]; or the form makes no sense.
+pub(crate) async fn read_program(shared: &Shared, request: Request) -> Result<ExecuteRequest, Problem> {
+    let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let Ok(boundary) = multer::parse_boundary(kind) else {
+        return read(shared, request, &ExecuteRequest::SHAPE).await;
+    };
+    let (head, body) = request.into_parts();
+    let mut reserved = shared.bodies.share();
+    let bytes = take(shared, &head.headers, body, &mut reserved).await?;
+    form::read(bytes, boundary).await
+}
+
+/// All bytes of a body.
+async fn take(shared: &Shared, headers: &HeaderMap, body: Body, reserved: &mut Share) -> Result<Vec<u8>, Problem> {
     let largest = shared.options.max_request_bytes;
-    let announced = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     if announced.is_some_and(|length: u64| length > largest as u64) {
         return Err(too_large(largest));
     }
-    let mut reserved = shared.bodies.share();
     let patience = shared.options.body_timeout;
-    let bytes = tokio::time::timeout(patience, collect(body, largest, &mut reserved))
-        .await
-        .map_err(|_| too_slow(patience))??;
-    json::read(&bytes, shape)
+    tokio::time::timeout(patience, collect(body, largest, reserved)).await.map_err(|_| too_slow(patience))?
 }
 
 async fn collect(mut body: Body, largest: usize, share: &mut Share) -> Result<Vec<u8>, Problem> {

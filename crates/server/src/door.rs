@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
+use aevatar_sandbox_contract::Caller;
 use axum::{
     extract::{Request, State},
     http::{HeaderMap, HeaderValue, Method, header},
@@ -13,7 +14,6 @@ use tracing::field::{debug, display};
 
 use crate::{
     execute::Outcome,
-    options::ApiKey,
     problem::{Problem, ProblemCode},
     shared::Shared,
 };
@@ -22,12 +22,15 @@ use crate::{
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
 /// Lets a request pass, or answers it.
-pub(crate) async fn guard(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+pub(crate) async fn guard(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
     let (method, path, asked) = (request.method().clone(), request.uri().path().to_owned(), Instant::now());
     // Health checks come every few seconds and say nothing.
     let mut entry = (!OPEN.contains(&path.as_str())).then(|| Entry { method, path: path.clone(), asked, open: true });
-    let mut response = match check(&shared, &path, request.headers()) {
-        Ok(()) => next.run(request).await,
+    let mut response = match check(&shared, &path, request.headers()).await {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
         Err(problem) => problem.into_response(),
     };
     if let Some(entry) = &mut entry {
@@ -73,31 +76,21 @@ impl Drop for Entry {
     }
 }
 
-fn check(shared: &Shared, path: &str, headers: &HeaderMap) -> Result<(), Problem> {
-    let options = &shared.options;
+/// Who asks.
+///
+/// # Errors
+/// They may not come in.
+async fn check(shared: &Shared, path: &str, headers: &HeaderMap) -> Result<Caller, Problem> {
     if OPEN.contains(&path) {
-        return Ok(());
+        return Ok(Caller::default());
     }
-    if !options.api_keys.is_empty() {
-        return check_key(&options.api_keys, headers);
+    if let Some(caller) = shared.keys.caller(headers).await? {
+        return Ok(caller);
     }
-    if shared.on_loopback { check_host(&options.allowed_hosts, headers) } else { Ok(()) }
-}
-
-fn check_key(keys: &[ApiKey], headers: &HeaderMap) -> Result<(), Problem> {
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| {
-        let (scheme, key) = value.to_str().ok()?.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
-    });
-    let shown = bearer.or_else(|| headers.get("x-api-key")?.to_str().ok());
-    // Digests are compared, so that the time it takes says nothing of the key.
-    let valid = shown.is_some_and(|shown| keys.contains(&ApiKey::new(shown)));
-    if valid {
-        return Ok(());
+    if shared.on_loopback {
+        check_host(&shared.options.allowed_hosts, headers)?;
     }
-    let detail = if shown.is_some() { "the key that was shown is not valid" } else { "no key was shown" };
-    Err(Problem::new(ProblemCode::Unauthenticated, detail)
-        .with_hint("send a key as `Authorization: Bearer KEY` or `X-Api-Key: KEY`"))
+    Ok(Caller::default())
 }
 
 fn check_host(allowed: &[String], headers: &HeaderMap) -> Result<(), Problem> {
@@ -131,29 +124,6 @@ mod tests {
             .iter()
             .map(|(name, value)| (name.parse().unwrap(), HeaderValue::from_static(value)))
             .collect::<HeaderMap>()
-    }
-
-    #[test]
-    fn a_key_is_shown_in_one_of_two_ways() {
-        let keys = [ApiKey::new("first-key-of-many"), ApiKey::new("second-key-of-many")];
-        for good in [
-            ("authorization", "Bearer second-key-of-many"),
-            ("authorization", "bearer first-key-of-many"),
-            ("x-api-key", "first-key-of-many"),
-        ] {
-            assert!(check_key(&keys, &headers(&[good])).is_ok(), "{good:?}");
-        }
-        for bad in [
-            ("authorization", "Bearer first-key-of-man"),
-            ("authorization", "Basic first-key-of-many"),
-            ("authorization", "first-key-of-many"),
-            ("x-api-key", ""),
-            ("host", "localhost"),
-        ] {
-            let problem = check_key(&keys, &headers(&[bad])).unwrap_err();
-            assert_eq!(problem.code(), ProblemCode::Unauthenticated, "{bad:?}");
-            assert!(!problem.detail().contains("first"), "the key is not repeated");
-        }
     }
 
     #[test]

@@ -1,19 +1,20 @@
 //! `POST /api/python/execute`.
 
-use aevatar_sandbox_contract::{ErrorCode, ExecutionId, SandboxError, SandboxExecutionResult, TerminationReason};
-use aevatar_sandbox_python::{CancellationToken, ExecutionStreams};
+use aevatar_sandbox_contract::{
+    Caller, ErrorCode, ExecutionId, SandboxError, SandboxExecutionRequest, SandboxExecutionResult, TerminationReason,
+};
+use aevatar_sandbox_python::{CancellationToken, ExecuteOptions};
 use axum::{
     Extension, Json,
     extract::Request,
+    http::{HeaderMap, header},
     response::{IntoResponse, Response},
 };
+use futures_util::StreamExt as _;
 
 use crate::{
-    body,
-    peer::Peer,
-    problem::{Problem, ProblemDetails},
-    request::ExecuteRequest,
-    shared::SharedState,
+    body, events, executions, idempotency::idempotency_key, peer::Peer, problem::Problem, refusals::ProgramRefusals,
+    request::ExecuteRequest, shared::SharedState,
 };
 
 /// What the log says of an execution.
@@ -31,34 +32,32 @@ pub(crate) struct Outcome {
     post,
     path = "/api/python/execute",
     tag = "python",
-    request_body = ExecuteRequest,
+    request_body(content((ExecuteRequest = "application/json"), (crate::form::ProgramForm = "multipart/form-data"))),
+    params(("Idempotency-Key" = Option<String>, Header, description = "The caller's own name for this request, of 1 to 255 visible characters: the same key and body are the same execution")),
     responses(
-        (status = 200, description = "What came of the program", body = SandboxExecutionResult),
-        (status = 400, description = "The request makes no sense", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 401, description = "A key is needed", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 403, description = "The host is called by a name that it does not go by", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 408, description = "The request took too long to arrive", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 413, description = "The request or the program is too large", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 415, description = "The body is not declared to be JSON", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 422, description = "The program breaks a rule", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 429, description = "As many programs run as may", body = ProblemDetails, content_type = "application/problem+json",
-            headers(("Retry-After" = u64, description = "Seconds after which it is worth asking again"))),
-        (status = 500, description = "The sandbox failed", body = ProblemDetails, content_type = "application/problem+json"),
-        (status = 503, description = "The server is stopping, or cannot run programs", body = ProblemDetails, content_type = "application/problem+json"),
+        (status = 200, description = "What came of the program; with `Accept: text/event-stream`, what happens until then, as of `/api/python/executions/{id}/events`",
+            content((SandboxExecutionResult = "application/json"), (String = "text/event-stream"))),
+        ProgramRefusals,
     )
 )]
 pub(crate) async fn execute(shared: SharedState, request: Request) -> Result<Response, Problem> {
     shared.takes_work()?;
     let peer = request.extensions().get::<Peer>().cloned();
-    let request: ExecuteRequest = body::read(&shared, request, &ExecuteRequest::SHAPE).await?;
-    let request = request.into_request()?;
+    let (caller, key) = (executions::caller(&request), idempotency_key(request.headers())?);
+    let wants_events = accepts_events(request.headers());
+    let request = body::read_program(&shared, request).await?.into_request()?;
+    if wants_events {
+        return follow(&shared, caller, request, key, peer).await;
+    }
 
     let cancelled = CancellationToken::new();
     // When the client goes away, this future is dropped; the task goes on, ends its program and cleans up.
     let _cancel_with_client = cancelled.clone().drop_guard();
-    let (service, token) = (shared.service.clone(), cancelled.clone());
-    let mut running =
-        tokio::spawn(async move { service.execute_with(request, ExecutionStreams::default(), token).await });
+    let (service, options) = (
+        shared.service.clone(),
+        ExecuteOptions { cancelled: cancelled.clone(), idempotency_key: key, ..ExecuteOptions::default() },
+    );
+    let mut running = tokio::spawn(async move { service.execute_for(&caller, request, options).await });
     let outcome = tokio::select! {
         outcome = &mut running => outcome,
         () = Peer::gone(peer) => {
@@ -69,7 +68,44 @@ pub(crate) async fn execute(shared: SharedState, request: Request) -> Result<Res
     let outcome = outcome.map_err(|error| {
         SandboxError::new(ErrorCode::SandboxFailure, "the execution was broken off").with_source(error)
     })?;
-    let result = outcome?;
+    let result = outcome?.result;
     let outcome = Outcome { id: result.execution_id, reason: result.termination.reason };
     Ok((Extension(outcome), Json(result)).into_response())
+}
+
+/// Starts a program and tells what happens to it. A client that goes away cancels it.
+async fn follow(
+    shared: &SharedState,
+    caller: Caller,
+    request: SandboxExecutionRequest,
+    key: Option<String>,
+    peer: Option<Peer>,
+) -> Result<Response, Problem> {
+    // Under its own name it is somebody else's, too.
+    let is_own = key.is_none();
+    let id = shared.service.start_for(&caller, request, key).await?;
+    let events = shared.service.events_for(&caller, id, 0).await?;
+    let (ends_with_client, service) = (CancellationToken::new(), shared.service.clone());
+    if is_own {
+        let left = ends_with_client.clone();
+        drop(tokio::spawn(async move {
+            left.cancelled().await;
+            // Of one that has ended, nothing comes of it.
+            drop(service.cancel_for(&caller, id).await);
+        }));
+    }
+    let guard = ends_with_client.drop_guard();
+    let events = events.inspect(move |_| {
+        // It lives as long as the stream.
+        let _ = &guard;
+    });
+    Ok(events::answer(events, Peer::gone(peer)))
+}
+
+/// Whether a client asks for events rather than for the result alone.
+fn accepts_events(headers: &HeaderMap) -> bool {
+    let accepted = headers.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    accepted
+        .flat_map(|value| value.split(','))
+        .any(|kind| kind.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("text/event-stream")))
 }

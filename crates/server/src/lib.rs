@@ -4,16 +4,24 @@
 //! answers. What a request means, and whether it is run, is decided behind it.
 
 mod body;
+mod caller;
 mod capabilities;
 mod door;
+mod events;
 mod execute;
+mod executions;
+mod form;
 mod health;
+mod idempotency;
 mod json;
 mod openapi;
 mod options;
 mod peer;
+mod platform;
 mod problem;
+mod query;
 mod readiness;
+mod refusals;
 mod request;
 mod serve;
 mod shared;
@@ -23,4 +31,4 @@ mod warm;
 pub use openapi::document;
 pub use options::{ApiKey, ExposureError, ServerOptions};
 pub use problem::{Problem, ProblemCode};
-pub use serve::{Shutdown, serve};
+pub use serve::{Server, Shutdown, serve};

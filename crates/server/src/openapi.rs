@@ -20,7 +20,7 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    capabilities, door, execute, health,
+    capabilities, door, execute, executions, health, platform,
     problem::{Problem, ProblemCode},
     shared::Shared,
     validate,
@@ -35,8 +35,12 @@ use crate::{
     ),
     tags(
         (name = "python", description = "Programs"),
+        (name = "executions", description = "Programs that are started, followed and cancelled"),
+        (name = "platform", description = "The same under the platform's own paths"),
         (name = "health", description = "For whoever watches the server"),
     ),
+    // Its path takes the rest of the URL, which the document cannot say.
+    paths(executions::file),
     modifiers(&Keys),
     security((), ("bearer" = []), ("apiKey" = [])),
 )]
@@ -59,6 +63,17 @@ impl Modify for Keys {
 fn routes() -> OpenApiRouter<Arc<Shared>> {
     OpenApiRouter::with_openapi(Api::openapi())
         .routes(routes!(execute::execute))
+        .routes(routes!(executions::start, executions::list))
+        .routes(routes!(executions::status, executions::delete))
+        .routes(routes!(executions::result))
+        .routes(routes!(executions::logs))
+        .routes(routes!(executions::follow))
+        .routes(routes!(executions::cancel))
+        .routes(routes!(platform::execute))
+        .routes(routes!(platform::start))
+        .routes(routes!(platform::status))
+        .routes(routes!(platform::logs))
+        .routes(routes!(platform::cancel))
         .routes(routes!(validate::validate))
         .routes(routes!(capabilities::capabilities))
         .routes(routes!(health::healthz))
@@ -78,6 +93,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
     let answer = move || std::future::ready(([(header::CONTENT_TYPE, "application/json")], document.to_string()));
     router
         .route("/openapi.json", get(answer))
+        .route("/api/python/executions/{id}/files/{*path}", get(executions::file))
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         // Bodies are bounded where they are read.

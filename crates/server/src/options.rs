@@ -2,6 +2,7 @@
 
 use std::{fmt, net::IpAddr, time::Duration};
 
+use aevatar_sandbox_contract::Retention;
 use sha2::{Digest as _, Sha256};
 
 /// A key that a client shows. Only its digest is kept, so that no message, log or core dump can tell it.
@@ -12,6 +13,31 @@ impl ApiKey {
     /// The key `secret`.
     pub fn new(secret: &str) -> Self {
         Self(Sha256::digest(secret).into())
+    }
+
+    /// Hex SHA-256 of the secret.
+    pub fn digest(&self) -> String {
+        self.0.iter().fold(String::with_capacity(64), |mut hex, byte| {
+            use std::fmt::Write as _;
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+    }
+
+    /// Whether it is `other`; takes as long as it takes whichever it is.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        let differences = self.0.iter().zip(other.0).fold(0, |differences, (one, other)| differences | (one ^ other));
+        std::hint::black_box(differences) == 0
+    }
+
+    /// Who shows it: the owner of executions. It says nothing of the secret.
+    pub(crate) fn owner(&self) -> String {
+        let digest = Sha256::digest(self.digest());
+        digest.iter().take(8).fold("c_".to_owned(), |mut hex, byte| {
+            use std::fmt::Write as _;
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
     }
 }
 
@@ -39,6 +65,8 @@ pub struct ServerOptions {
     pub body_timeout: Duration,
     /// How long running programs may go on after the server was told to stop.
     pub shutdown_grace: Duration,
+    /// For how long, and how much, is kept of executions that have ended.
+    pub retention: Retention,
 }
 
 impl Default for ServerOptions {
@@ -50,6 +78,7 @@ impl Default for ServerOptions {
             max_request_bytes: 8 << 20,
             body_timeout: Duration::from_secs(15),
             shutdown_grace: Duration::from_secs(10),
+            retention: Retention { max_age: Duration::from_hours(24), max_bytes: 1 << 30 },
         }
     }
 }

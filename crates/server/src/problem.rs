@@ -24,7 +24,7 @@ pub enum ProblemCode {
     Unauthenticated,
     /// The request calls this host by a name that it does not go by.
     HostNotAllowed,
-    /// There is nothing at this path.
+    /// There is nothing at this path, or no such execution.
     NotFound,
     /// The path exists, with another method.
     MethodNotAllowed,
@@ -40,8 +40,12 @@ pub enum ProblemCode {
     CodeRejected,
     /// As much is being done as may.
     Busy,
+    /// The idempotency key belongs to another request.
+    IdempotencyConflict,
     /// The server is stopping.
     Stopping,
+    /// Executions cannot be recorded, or looked up.
+    StoreUnavailable,
     /// The host lacks a layer of isolation.
     IsolationUnavailable,
     /// The Python environment could not be prepared.
@@ -63,7 +67,8 @@ impl ProblemCode {
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::CodeRejected => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,
-            Self::Stopping | Self::IsolationUnavailable | Self::EnvironmentUnavailable => {
+            Self::IdempotencyConflict => StatusCode::CONFLICT,
+            Self::Stopping | Self::StoreUnavailable | Self::IsolationUnavailable | Self::EnvironmentUnavailable => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::SandboxFailure => StatusCode::INTERNAL_SERVER_ERROR,
@@ -85,7 +90,9 @@ impl ProblemCode {
             Self::UnsupportedMediaType => "The body must be JSON",
             Self::CodeRejected => "The program breaks a rule",
             Self::Busy => "As much is being done as may",
+            Self::IdempotencyConflict => "The idempotency key belongs to another request",
             Self::Stopping => "The server is stopping",
+            Self::StoreUnavailable => "The records cannot be reached",
             Self::IsolationUnavailable => "This host lacks a layer of isolation",
             Self::EnvironmentUnavailable => "The Python environment could not be prepared",
             Self::SandboxFailure => "The sandbox failed",
@@ -198,6 +205,17 @@ impl From<SandboxError> for Problem {
             ErrorCode::LimitNotEnforceable => ProblemCode::LimitNotEnforceable,
             ErrorCode::IsolationUnavailable => ProblemCode::IsolationUnavailable,
             ErrorCode::EnvironmentUnavailable => ProblemCode::EnvironmentUnavailable,
+            ErrorCode::NotFound => ProblemCode::NotFound,
+            ErrorCode::IdempotencyConflict => ProblemCode::IdempotencyConflict,
+            ErrorCode::StoreUnavailable => {
+                // What is wrong with it is nothing that a client should read.
+                tracing::error!(
+                    source = error.source.as_ref().map(|source| tracing::field::debug(source)),
+                    "{}",
+                    error.message
+                );
+                ProblemCode::StoreUnavailable
+            }
             ErrorCode::Cancelled | ErrorCode::Interrupted => return Self::stopping(),
             _ => ProblemCode::SandboxFailure,
         };

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use aevatar_sandbox_contract::{IsolationOptions, SandboxExecutionRequest, SandboxResources};
+use aevatar_sandbox_contract::{InputFile, IsolationOptions, SandboxExecutionRequest, SandboxResources};
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, MapAccess, SeqAccess, Visitor},
@@ -21,6 +21,9 @@ pub(crate) struct ExecuteRequest {
     /// Python source.
     #[schema(example = "print(\"Hello, World!\")")]
     code: String,
+    /// `python`, the only one; it may be left out.
+    #[schema(example = "python")]
+    language: Option<String>,
     /// Wall-clock limit in seconds, from the start of the program.
     #[schema(exclusive_minimum = 0.0, example = 30)]
     timeout: Option<f64>,
@@ -38,6 +41,10 @@ pub(crate) struct ExecuteRequest {
     environment: Option<String>,
     /// Of the isolation, what a request may choose.
     isolation: Option<IsolationOptions>,
+    /// Files of a form, which are not in its JSON.
+    #[serde(skip)]
+    #[schema(ignore)]
+    pub(crate) form_files: Vec<InputFile>,
 }
 
 /// One program to read without running it.
@@ -131,6 +138,7 @@ impl ExecuteRequest {
     pub(crate) const SHAPE: Shape = Shape {
         fields: &[
             ("code", None),
+            ("language", None),
             ("timeout", None),
             ("resources", Some(&RESOURCES)),
             ("stdin", None),
@@ -144,8 +152,14 @@ impl ExecuteRequest {
     /// The same in the service's words.
     ///
     /// # Errors
-    /// The timeout is no time.
+    /// The timeout is no time, or the language is not Python.
     pub(crate) fn into_request(self) -> Result<SandboxExecutionRequest, Problem> {
+        if let Some(language) = self.language.filter(|language| !language.eq_ignore_ascii_case("python")) {
+            let shown: String = language.chars().take(64).collect();
+            return Err(Problem::new(ProblemCode::InvalidRequest, format!("there is no language `{shown}` here"))
+                .with_field("language")
+                .with_hint("the only one is `python`"));
+        }
         let timeout = self.timeout.map(|seconds| {
             Duration::try_from_secs_f64(seconds).map_err(|_| {
                 Problem::new(ProblemCode::InvalidRequest, format!("a `timeout` of {seconds} is no time"))
@@ -162,6 +176,7 @@ impl ExecuteRequest {
             resources: self.resources.unwrap_or_default(),
             environment: self.environment,
             isolation: self.isolation.unwrap_or_default(),
+            files: self.form_files,
             ..SandboxExecutionRequest::default()
         })
     }

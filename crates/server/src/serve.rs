@@ -2,6 +2,7 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use aevatar_sandbox_contract::KeyStore;
 use aevatar_sandbox_python::{CancellationToken, PythonSandboxService};
 use axum::Router;
 use hyper::{
@@ -37,19 +38,36 @@ pub struct Shutdown {
     pub now: CancellationToken,
 }
 
-/// Answers requests on `listener` until `shutdown`, then ends what runs and removes what `service` made.
+/// What is served.
+#[derive(Debug)]
+pub struct Server {
+    /// Runs programs.
+    pub service: PythonSandboxService,
+    /// Keys beside those of the options.
+    pub keys: Option<Arc<dyn KeyStore>>,
+    /// How the door works.
+    pub options: ServerOptions,
+}
+
+/// Answers requests on `listener` until `shutdown`, then ends what runs and removes what the service made. What waits
+/// is left in the service's store.
 ///
 /// # Errors
 /// The listening socket has no address.
-pub async fn serve(
-    listener: TcpListener,
-    service: PythonSandboxService,
-    options: ServerOptions,
-    shutdown: Shutdown,
-) -> io::Result<()> {
+pub async fn serve(listener: TcpListener, server: Server, shutdown: Shutdown) -> io::Result<()> {
+    let Server { service, keys, options } = server;
     let on_loopback = listener.local_addr()?.ip().to_canonical().is_loopback();
-    let grace = options.shutdown_grace;
-    let shared = Arc::new(Shared::new(service.clone(), options, on_loopback, shutdown.stop.clone()));
+    let (grace, retention) = (options.shutdown_grace, options.retention);
+    let shared = Arc::new(Shared::new(service.clone(), options, keys, on_loopback, shutdown.stop.clone()));
+    match service.recover().await {
+        Ok((0, 0)) => {}
+        Ok((queued, running)) => tracing::info!(queued, running, "took over what was left when a server ended"),
+        Err(error) => tracing::error!("{error}"),
+    }
+    let keeping_up = tokio::spawn({
+        let service = service.clone();
+        async move { service.keep_up(retention).await }
+    });
     let preparing = tokio::spawn({
         let (shared, stop) = (Arc::clone(&shared), shutdown.stop.clone());
         async move {
@@ -62,10 +80,13 @@ pub async fn serve(
     // New clients are refused by the kernel from here on.
     drop(listener);
     tracing::info!(grace_s = grace.as_secs_f64(), "stopping: no new work");
-    let drained = connections.shutdown();
-    tokio::pin!(drained);
+    service.drain().await;
+    let quiet = async {
+        tokio::join!(connections.shutdown(), service.idle());
+    };
+    tokio::pin!(quiet);
     tokio::select! {
-        () = &mut drained => {}
+        () = &mut quiet => {}
         () = async {
             tokio::select! {
                 () = tokio::time::sleep(grace) => {}
@@ -75,6 +96,7 @@ pub async fn serve(
             tokio::time::sleep(FAREWELL).await;
         } => tracing::warn!("some clients did not take their answers"),
     }
+    drop(keeping_up.await);
     // What the backend knows, it may forget when it ends.
     warm::tell_what_would_be_worth_a_profile(&service);
     service.shutdown().await;

@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use aevatar_sandbox_contract::KeyStore;
 use aevatar_sandbox_python::{CancellationToken, PythonSandboxService};
 
-use crate::{body::BodyBudget, options::ServerOptions, problem::Problem, readiness::Readiness};
+use crate::{body::BodyBudget, caller::Keys, options::ServerOptions, problem::Problem, readiness::Readiness};
 
 pub(crate) struct Shared {
     pub(crate) service: PythonSandboxService,
     pub(crate) options: ServerOptions,
     pub(crate) bodies: BodyBudget,
     pub(crate) readiness: Readiness,
+    pub(crate) keys: Keys,
     /// The server takes no new work.
     pub(crate) stopping: CancellationToken,
     /// Whether only this machine can reach the door.
@@ -23,12 +25,14 @@ impl Shared {
     pub(crate) fn new(
         service: PythonSandboxService,
         options: ServerOptions,
+        keys: Option<Arc<dyn KeyStore>>,
         on_loopback: bool,
         stopping: CancellationToken,
     ) -> Self {
         Self {
             bodies: BodyBudget::new(options.max_request_bytes),
             readiness: Readiness::new(service.clone()),
+            keys: Keys::new(options.api_keys.clone(), keys),
             service,
             options,
             stopping,

@@ -12,7 +12,7 @@ use aevatar_sandbox::{
     ErrorCode, LocalBackend, LocalBackendOptions, PythonEnvironmentManager, PythonSandboxService, SandboxError,
     configuration::{Configuration, ConfigurationOverride},
 };
-use aevatar_sandbox_server::{ApiKey, ServerOptions, Shutdown};
+use aevatar_sandbox_server::{ApiKey, Server, ServerOptions, Shutdown};
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use rustix::process::{Resource, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
@@ -121,7 +121,8 @@ pub(crate) fn run(arguments: ServeArguments) -> anyhow::Result<ExitCode> {
         let listening = stop_on_signals(shutdown.clone()).context("could not listen for signals")?;
         let service = service(&configuration)?;
         tracing::info!("listening on http://{}", listener.local_addr().context("the socket has no address")?);
-        let ended = aevatar_sandbox_server::serve(listener, service, options, shutdown).await;
+        let server = Server { service, keys: None, options };
+        let ended = aevatar_sandbox_server::serve(listener, server, shutdown).await;
         listening.abort();
         ended.context("could not serve")
     });
@@ -150,6 +151,7 @@ fn server_options(configuration: &Configuration) -> ServerOptions {
         max_request_bytes: usize::try_from(configuration.max_request_bytes.bytes()).unwrap_or(usize::MAX),
         body_timeout: configuration.body_timeout,
         shutdown_grace: configuration.shutdown_grace,
+        retention: configuration.retention,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::{
-    SECTION,
+    CONNECTION_NAME, CONNECTION_SETTING, CONNECTION_STRINGS, SECTION,
     problem::{ConfigurationProblem, Origin},
     resolve::{Given, Raw, is_nearly_the_section},
 };
@@ -22,7 +22,12 @@ pub(super) fn given(environment: &[(OsString, OsString)], problems: &mut Vec<Con
         if is_nearly_the_section(section) {
             let what = format!("is read by nobody: did you mean `{}`?", origin.spelling(key));
             problems.push(ConfigurationProblem::of_setting(key, &origin, &what));
-        } else if section.eq_ignore_ascii_case(SECTION) {
+            continue;
+        }
+        let is_connection =
+            section.eq_ignore_ascii_case(CONNECTION_STRINGS) && key.eq_ignore_ascii_case(CONNECTION_NAME);
+        let key = if is_connection { CONNECTION_SETTING } else { key };
+        if is_connection || section.eq_ignore_ascii_case(SECTION) {
             match value.to_str() {
                 Some(text) => given.push(Given { key: key.to_owned(), raw: Raw::Text(text.to_owned()), origin }),
                 None => problems.push(ConfigurationProblem::of_setting(

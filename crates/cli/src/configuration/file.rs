@@ -14,7 +14,7 @@ use jsonc_parser::{
 };
 
 use super::{
-    SECTION,
+    CONNECTION_NAME, CONNECTION_SETTING, CONNECTION_STRINGS, SECTION,
     problem::{ConfigurationProblem, Origin},
     resolve::{Given, Raw, is_nearly_the_section},
     value,
@@ -127,6 +127,22 @@ impl Reader<'_> {
                 ));
             } else if section.eq_ignore_ascii_case(SECTION) {
                 self.section(below, property);
+            } else if section.eq_ignore_ascii_case(CONNECTION_STRINGS) {
+                self.connection_strings(below, property);
+            }
+        }
+    }
+
+    /// The others in there are other programs'.
+    fn connection_strings(&mut self, below: &str, property: &ObjectProp) {
+        let is_ours = |name: &str| name.eq_ignore_ascii_case(CONNECTION_NAME);
+        if is_ours(below) {
+            self.value(CONNECTION_SETTING.to_owned(), property.start(), &property.value);
+        } else if let Value::Object(object) = &property.value
+            && below.is_empty()
+        {
+            for property in object.properties.iter().filter(|property| is_ours(property.name.as_str())) {
+                self.value(CONNECTION_SETTING.to_owned(), property.start(), &property.value);
             }
         }
     }

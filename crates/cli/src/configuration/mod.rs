@@ -23,7 +23,7 @@ use std::{
 };
 
 use aevatar_sandbox_contract::{
-    ByteQuantity, CpuQuantity, DEFAULT_LIMITS, IsolationTier, LimitMaxima, ResourceLimits, ZygoteMode,
+    ByteQuantity, CpuQuantity, DEFAULT_LIMITS, IsolationTier, LimitMaxima, ResourceLimits, Retention, ZygoteMode,
 };
 use aevatar_sandbox_local::ZygoteOptions;
 use aevatar_sandbox_python::{ImportRules, ServiceOptions, ValidatorOptions, default_concurrency};
@@ -35,6 +35,37 @@ pub use self::{
 
 /// The section that is read.
 pub const SECTION: &str = "PythonSandbox";
+
+/// Where .NET keeps connection strings, and the name of ours there. It is the setting `ConnectionString` of the section.
+const CONNECTION_STRINGS: &str = "ConnectionStrings";
+const CONNECTION_NAME: &str = "Sandbox";
+const CONNECTION_SETTING: &str = "ConnectionString";
+
+/// How the server's log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object on each line.
+    Json,
+}
+
+/// Where a database is and how to log in. No message shows it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConnectionSetting(String);
+
+impl ConnectionSetting {
+    /// The text, to connect with.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for ConnectionSetting {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("ConnectionSetting(***)")
+    }
+}
 
 /// Everything that an operator can set, with defaults filled in and every value in its range.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +94,22 @@ pub struct Configuration {
     pub max_request_bytes: ByteQuantity,
     /// Programs that may run at the same time.
     pub max_concurrent_executions: usize,
+    /// Executions that may wait for their turn.
+    pub max_queue_length: usize,
+    /// What the requests that wait may take together.
+    pub max_queue_bytes: ByteQuantity,
+    /// How long an execution may wait for its turn. Above 0.
+    pub queue_timeout: Duration,
+    /// The database for records and keys; SQLite in the data folder when left out.
+    pub connection_string: Option<ConnectionSetting>,
+    /// For how long, and how much, is kept of executions that have ended.
+    pub retention: Retention,
+    /// Whether programs are kept with their results.
+    pub store_code: bool,
+    /// How the server's log is written.
+    pub log_format: LogFormat,
+    /// The OpenTelemetry collector that traces are sent to, if any.
+    pub otlp_endpoint: Option<String>,
     /// What is checked before a program runs.
     pub validator: ValidatorOptions,
     /// Which imports are restricted.
@@ -100,6 +147,14 @@ impl Default for Configuration {
             },
             max_request_bytes: ByteQuantity::from_mebibytes(8),
             max_concurrent_executions: default_concurrency(),
+            max_queue_length: 1000,
+            max_queue_bytes: ByteQuantity::from_mebibytes(256),
+            queue_timeout: Duration::from_mins(1),
+            connection_string: None,
+            retention: Retention { max_age: Duration::from_hours(24), max_bytes: 1 << 30 },
+            store_code: false,
+            log_format: LogFormat::Text,
+            otlp_endpoint: None,
             validator: ValidatorOptions::default(),
             imports: ImportRules::default(),
             isolation: IsolationTier::Default,
@@ -136,9 +191,14 @@ impl Configuration {
             default_limits: self.default_limits.clone(),
             maxima: Some(self.maxima.clone()),
             max_concurrent_executions: self.max_concurrent_executions,
+            max_queue_length: self.max_queue_length,
+            max_queue_bytes: usize::try_from(self.max_queue_bytes.bytes()).unwrap_or(usize::MAX),
+            queue_timeout: self.queue_timeout,
+            keep_code: self.store_code,
             validator: self.validator.clone(),
             imports: self.imports.clone(),
             python: self.python.clone(),
+            ..ServiceOptions::default()
         }
     }
 

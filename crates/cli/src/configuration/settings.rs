@@ -6,7 +6,7 @@ use aevatar_sandbox_contract::{ByteQuantity, CpuQuantity, IsolationTier, ZygoteM
 use aevatar_sandbox_local::ZygoteOptions;
 use aevatar_sandbox_python::{DangerousConstructs, validator::DEFAULT_BLOCKED_MODULES};
 
-use super::{ApiKey, Configuration, SECTION, value};
+use super::{ApiKey, Configuration, ConnectionSetting, LogFormat, SECTION, value};
 
 /// One setting of the section `PythonSandbox`.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub struct Setting {
 pub(super) enum Kind {
     /// A text without white space.
     Text(fn(&mut Configuration, String)),
+    /// A text with spaces, if need be: where something is, and how to reach it.
+    Line(fn(&mut Configuration, String)),
     Path(fn(&mut Configuration, PathBuf)),
     Address(fn(&mut Configuration, IpAddr)),
     Switch(fn(&mut Configuration, bool)),
@@ -100,6 +102,7 @@ impl Setting {
     pub const fn type_name(&self) -> &'static str {
         match self.kind {
             Kind::Text(_) => "text",
+            Kind::Line(_) => "line of text",
             Kind::Path(_) => "path",
             Kind::Address(_) => "IP address",
             Kind::Switch(_) => "boolean",
@@ -128,6 +131,7 @@ impl Setting {
     pub fn allowed(&self) -> String {
         match &self.kind {
             Kind::Text(_) => "a text without white space".to_owned(),
+            Kind::Line(_) => "a text on one line; empty for none".to_owned(),
             Kind::Path(_) => "a path; empty for none".to_owned(),
             Kind::Address(_) => "an IP address, as in `127.0.0.1`, `0.0.0.0` or `::1`".to_owned(),
             Kind::Switch(_) => "`true` or `false`".to_owned(),
@@ -192,6 +196,8 @@ const LEAST_MEMORY: ByteQuantity = bytes(16 << 20);
 const MOST_BYTES: ByteQuantity = bytes(1 << 50);
 /// Likewise, in seconds: a day.
 const MOST_SECONDS: u64 = 86_400;
+/// Ten years, in seconds.
+const MOST_RETENTION: u64 = 315_360_000;
 /// As many as programs may run at the same time.
 const MOST_PARKED: u64 = 4096;
 /// The kernel's usual limit of pids.
@@ -341,9 +347,74 @@ pub static SETTINGS: &[Setting] = &[
             most: 4096,
             set: |to, count| to.max_concurrent_executions = usize::try_from(count).unwrap_or(usize::MAX),
         },
-        Words("16 per CPU"),
-        "Programs that may run at the same time; one more is refused.",
+        Words("16 per CPU, and one per 64 MiB of memory at most"),
+        "Programs that may run at the same time; the others wait.",
     ),
+    setting(
+        "MaxQueueLength",
+        Kind::Whole {
+            least: 0,
+            most: 1_000_000,
+            set: |to, count| to.max_queue_length = usize::try_from(count).unwrap_or(usize::MAX),
+        },
+        Text("1000"),
+        "Executions that may wait for their turn; one more is refused.",
+    ),
+    setting(
+        "MaxQueueBytes",
+        Kind::Bytes { least: KI, most: MOST_BYTES, set: |to, size| to.max_queue_bytes = size },
+        Text("256Mi"),
+        "What the requests that wait may take together; one more is refused.",
+    ),
+    setting(
+        "QueueTimeout",
+        Kind::Seconds { zero: false, most: MOST_SECONDS, set: |to, time| to.queue_timeout = time },
+        Text("60"),
+        "How long an execution may wait for its turn.",
+    ),
+    setting(
+        "ConnectionString",
+        Kind::Line(|to, text| to.connection_string = Some(ConnectionSetting(text))),
+        Words("none: SQLite in the data folder"),
+        "The PostgreSQL database for records and keys, as a `postgres://` URL or in the form of Npgsql. It is better known \
+         as `ConnectionStrings:Sandbox`, which is read as well. It is secret: no message shows it.",
+    )
+    .or_empty(|to| to.connection_string = None)
+    .secret(),
+    setting(
+        "RetentionTime",
+        Kind::Seconds { zero: true, most: MOST_RETENTION, set: |to, time| to.retention.max_age = time },
+        Text("86400"),
+        "How long results, output and files are kept after the end of an execution.",
+    ),
+    setting(
+        "RetentionBytes",
+        Kind::Bytes { least: KI, most: MOST_BYTES, set: |to, size| to.retention.max_bytes = size.bytes() },
+        Text("1Gi"),
+        "What they may take together; the oldest go first.",
+    ),
+    setting(
+        "StoreCode",
+        Kind::Switch(|to, store| to.store_code = store),
+        Text("false"),
+        "Whether programs are kept with their results. A program that waits is always kept until it has run.",
+    ),
+    setting(
+        "LogFormat",
+        Kind::Word(&[
+            ("Text", |to| to.log_format = LogFormat::Text),
+            ("Json", |to| to.log_format = LogFormat::Json),
+        ]),
+        Text("Text"),
+        "How the server's log is written.",
+    ),
+    setting(
+        "OtlpEndpoint",
+        Kind::Line(|to, text| to.otlp_endpoint = Some(text)),
+        Words("none"),
+        "The OpenTelemetry collector that traces are sent to, over HTTP: `http://127.0.0.1:4318`.",
+    )
+    .or_empty(|to| to.otlp_endpoint = None),
     setting(
         "MaxOutputBytes",
         Kind::Bytes {

@@ -104,6 +104,15 @@ const ALL: &str = r#"
     },
     "MaxResources": { "CpuLimit": "1500m", "MemoryLimit": "128Mi", "DiskLimit": "4Mi", "ProcessLimit": 16 },
     "MaxConcurrentExecutions": 3,
+    "MaxQueueLength": 4,
+    "MaxQueueBytes": "1Mi",
+    "QueueTimeout": 1.5,
+    "ConnectionString": "Host=db;Password=SECRET",
+    "RetentionTime": 60,
+    "RetentionBytes": "1Mi",
+    "StoreCode": true,
+    "LogFormat": "json",
+    "OtlpEndpoint": "http://127.0.0.1:4318",
     "MaxOutputBytes": "2Ki",
     "OutputLimit": "4Ki",
     "IsolationTier": "reduced",
@@ -156,6 +165,14 @@ fn all() -> Configuration {
         },
         max_request_bytes: "64Ki".parse().unwrap(),
         max_concurrent_executions: 3,
+        max_queue_length: 4,
+        max_queue_bytes: "1Mi".parse().unwrap(),
+        queue_timeout: Duration::from_millis(1500),
+        connection_string: Some(ConnectionSetting("Host=db;Password=SECRET".into())),
+        retention: Retention { max_age: Duration::from_mins(1), max_bytes: 1 << 20 },
+        store_code: true,
+        log_format: LogFormat::Json,
+        otlp_endpoint: Some("http://127.0.0.1:4318".into()),
         validator: ValidatorOptions { max_code_length: 5000, dangerous_constructs: DangerousConstructs::Reject },
         imports: ImportRules {
             enforced: false,
@@ -310,6 +327,7 @@ fn what_is_wrong_with_a_value() {
         let name = setting.key();
         let values: &[&str] = match setting.kind {
             Kind::Text(_) => &["\"\"", "\"a b\"", "[]"],
+            Kind::Line(_) => &["\" \"", "\"a\\u0007b\"", "{}"],
             Kind::Path(_) => &["\"a\\u0007b\"", "{}"],
             Kind::Address(_) => &["\"localhost\"", "1"],
             Kind::Switch(_) => &["1", "\"yes\""],
@@ -558,6 +576,25 @@ fn the_example_loads() {
     let sources = ConfigurationSources { file: Some(path), ..ConfigurationSources::default() };
     let configuration = Configuration::load(&sources).unwrap();
     assert_ne!(configuration, Configuration::default());
+}
+
+#[test]
+fn the_connection_string_is_where_dotnet_has_it() {
+    let text = "Host=db;Database=sandbox;Password=SECRET word";
+    let expected = Some(ConnectionSetting(text.to_owned()));
+    let in_file = format!(r#"{{ "ConnectionStrings": {{ "Other": 5, "sandbox": "{text}" }} }}"#);
+    assert_eq!(from_text(&in_file).unwrap().connection_string, expected);
+    let flat = format!(r#"{{ "ConnectionStrings:Sandbox": "{text}" }}"#);
+    assert_eq!(from_text(&flat).unwrap().connection_string, expected);
+    for name in ["ConnectionStrings__Sandbox", "ConnectionStrings:Sandbox", "PythonSandbox__ConnectionString"] {
+        assert_eq!(from_variables(&[(name, text)]).unwrap().connection_string, expected, "{name}");
+    }
+    assert_eq!(from_variables(&[("ConnectionStrings__Other", text)]).unwrap(), Configuration::default());
+    let twice =
+        r#"{ "ConnectionStrings": { "Sandbox": "SECRET" }, "PythonSandbox": { "ConnectionString": "SECRET" } }"#;
+    let error = from_text(twice).unwrap_err().to_string();
+    assert!(error.contains("is there twice") && !error.contains("SECRET"), "{error}");
+    assert!(!format!("{expected:?}").contains("SECRET"));
 }
 
 /// Values that may stand in a source, right ones more often than chance would have them.

@@ -32,6 +32,10 @@ pub(super) fn set(setting: &Setting, text: &str, to: &mut Configuration) -> Resu
             let is_text = !text.is_empty() && !text.chars().any(|letter| letter.is_whitespace() || letter.is_control());
             set(to, is_text.then(|| text.to_owned()).ok_or(NotAllowed)?);
         }
+        Kind::Line(set) => {
+            let is_line = !text.trim().is_empty() && !text.contains(char::is_control);
+            set(to, is_line.then(|| text.trim().to_owned()).ok_or(NotAllowed)?);
+        }
         Kind::Path(set) => {
             let is_path = !text.is_empty() && !text.contains(char::is_control);
             set(to, is_path.then(|| PathBuf::from(text)).ok_or(NotAllowed)?);

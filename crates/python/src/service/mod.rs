@@ -91,10 +91,14 @@ pub trait ExecutionObserver: Send + Sync {
     fn ended(&self, owner: &str, result: &SandboxExecutionResult);
 }
 
-/// How many programs a service runs at the same time unless told otherwise: sixteen for each CPU. Most programs wait
-/// or are short; the limits of each keep the others running.
+/// How many programs a service runs at the same time unless told otherwise: sixteen for each CPU, and one for each
+/// 64 MiB of memory at most. Most programs wait or are short; the limits of each keep the others running.
 pub fn default_concurrency() -> usize {
-    cpus() * 16
+    const MEMORY_OF_ONE: u64 = 64 << 20;
+    let system = rustix::system::sysinfo();
+    let memory = u64::from(system.totalram) * u64::from(system.mem_unit);
+    let by_memory = usize::try_from(memory / MEMORY_OF_ONE).unwrap_or(usize::MAX);
+    (cpus() * 16).min(by_memory.max(1))
 }
 
 /// For how long an environment that was ready is taken to be ready: looking at it takes a hundred system calls.

@@ -1,0 +1,25 @@
+//! `Idempotency-Key`: a caller's own name for a request, so that it can be sent once more.
+
+use axum::http::HeaderMap;
+
+use crate::problem::{Problem, ProblemCode};
+
+/// Characters of a key.
+const LONGEST: usize = 255;
+
+/// The key of a request, if it has one.
+///
+/// # Errors
+/// It is empty, too long, or has characters that are not visible ones.
+pub(crate) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
+    let text = key.to_str().ok().map(str::trim);
+    match text.filter(|text| {
+        (1..=LONGEST).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ')
+    }) {
+        Some(text) => Ok(Some(text.to_owned())),
+        None => Err(Problem::new(ProblemCode::InvalidRequest, "`Idempotency-Key` is no key")
+            .with_field("Idempotency-Key")
+            .with_hint(format!("send 1 to {LONGEST} visible ASCII characters, a UUID for instance"))),
+    }
+}

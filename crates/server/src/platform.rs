@@ -1,0 +1,93 @@
+//! `/api/sandbox/…`: the same under the platform's own paths, and `"language": "python"`.
+
+use aevatar_sandbox_contract::{ExecutionId, ExecutionState, OutputPart, SandboxExecutionResult};
+use axum::{
+    Json,
+    extract::{Path, Request},
+    response::Response,
+};
+
+use crate::{
+    execute,
+    executions::{self, CancelAnswer, LogParameters},
+    problem::Problem,
+    refusals::{ProgramRefusals, RecordRefusals},
+    request::ExecuteRequest,
+    shared::SharedState,
+};
+
+/// Run a program and answer when it has ended: as `POST /api/python/execute`.
+#[utoipa::path(
+    post,
+    path = "/api/sandbox/execute",
+    tag = "platform",
+    request_body = ExecuteRequest,
+    responses((status = 200, description = "What came of the program", body = SandboxExecutionResult), ProgramRefusals)
+)]
+pub(crate) async fn execute(shared: SharedState, request: Request) -> Result<Response, Problem> {
+    execute::execute(shared, request).await
+}
+
+/// Start a program and answer at once: as `POST /api/python/executions`.
+#[utoipa::path(
+    post,
+    path = "/api/sandbox/execute-async",
+    tag = "platform",
+    request_body = ExecuteRequest,
+    responses(
+        (status = 202, description = "It waits for its turn, or runs already", body = ExecutionState,
+            headers(("Location" = String, description = "Where it can be asked for"))),
+        ProgramRefusals,
+    )
+)]
+pub(crate) async fn start(shared: SharedState, request: Request) -> Result<Response, Problem> {
+    executions::start(shared, request).await
+}
+
+/// Where an execution is: as `GET /api/python/executions/{id}`.
+#[utoipa::path(
+    get,
+    path = "/api/sandbox/status/{id}",
+    tag = "platform",
+    params(("id" = ExecutionId, Path, description = "Which execution")),
+    responses((status = 200, description = "Its state", body = ExecutionState), RecordRefusals)
+)]
+pub(crate) async fn status(
+    shared: SharedState,
+    path: Path<String>,
+    request: Request,
+) -> Result<Json<ExecutionState>, Problem> {
+    executions::status(shared, path, request).await
+}
+
+/// What an execution wrote so far: as `GET /api/python/executions/{id}/logs`.
+#[utoipa::path(
+    get,
+    path = "/api/sandbox/logs/{id}",
+    tag = "platform",
+    params(("id" = ExecutionId, Path, description = "Which execution"), LogParameters),
+    responses((status = 200, description = "A part of a stream", body = OutputPart), RecordRefusals)
+)]
+pub(crate) async fn logs(
+    shared: SharedState,
+    path: Path<String>,
+    request: Request,
+) -> Result<Json<OutputPart>, Problem> {
+    executions::logs(shared, path, request).await
+}
+
+/// End an execution: as `POST /api/python/executions/{id}/cancel`.
+#[utoipa::path(
+    post,
+    path = "/api/sandbox/cancel/{id}",
+    tag = "platform",
+    params(("id" = ExecutionId, Path, description = "Which execution")),
+    responses((status = 200, description = "What happened", body = CancelAnswer), RecordRefusals)
+)]
+pub(crate) async fn cancel(
+    shared: SharedState,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Json<CancelAnswer>, Problem> {
+    executions::end(&shared, &executions::caller(&request), &id).await
+}
