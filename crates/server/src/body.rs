@@ -84,7 +84,10 @@ pub(crate) async fn read<T: DeserializeOwned>(shared: &Shared, request: Request,
 /// As of [`read`]; or the form makes no sense.
 pub(crate) async fn read_program(shared: &Shared, request: Request) -> Result<ExecuteRequest, Problem> {
     let kind = request.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-    let Ok(boundary) = multer::parse_boundary(kind) else {
+    // A form is what a web page may have a browser send to anybody without asking, as JSON is not; and the browser says
+    // so. A page must not run programs here.
+    let from_page = request.headers().contains_key(header::ORIGIN);
+    let (Ok(boundary), false) = (multer::parse_boundary(kind), from_page) else {
         return read(shared, request, &ExecuteRequest::SHAPE).await;
     };
     let (head, body) = request.into_parts();

@@ -27,7 +27,7 @@ time.sleep(60)
 
 /// Starts the program in a server with one place, has the client leave by `leave`, and looks for what is left.
 fn leaves(logged: &str, leave: impl FnOnce(Connection) -> Option<Connection>) {
-    let server = Server::with(&[("MaxConcurrentExecutions", "1")]);
+    let server = Server::with(&[("MaxConcurrentExecutions", "1"), ("MaxQueueLength", "0")]);
     let idle = server.sandboxes();
     let client = server.start_program(STUBBORN);
     host::eventually("five processes", || (server.programs().len() == 5).then_some(()));

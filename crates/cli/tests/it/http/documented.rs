@@ -96,6 +96,7 @@ fn of_a_good_server(seen: &mut Seen) {
 fn of_a_full_server(seen: &mut Seen) {
     let server = Server::with(&[
         ("MaxConcurrentExecutions", "1"),
+        ("MaxQueueLength", "0"),
         ("MaxRequestBytes", "2Ki"),
         ("MaxCodeLength", "2000"),
         ("BodyTimeout", "30"),

@@ -102,7 +102,8 @@ fn a_web_page_cannot_run_programs() {
     let hello = Request::execute(&json!({ "code": "print('in')" }));
     // What a page can have a browser send without asking first.
     for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""] {
-        let problem = server.ask(&hello.clone().header("content-type", kind)).problem(415, "UnsupportedMediaType");
+        let sent = hello.clone().header("origin", "http://evil.example").header("content-type", kind);
+        let problem = server.ask(&sent).problem(415, "UnsupportedMediaType");
         assert!(problem["hint"].as_str().unwrap().contains("application/json"), "{problem}");
     }
     server.ask(&hello.clone().without_header("content-type")).problem(415, "UnsupportedMediaType");

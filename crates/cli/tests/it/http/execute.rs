@@ -214,7 +214,7 @@ fn an_unknown_field_is_named_with_the_nearest() {
         (json!({ "code": "1", "resources": { "memLimit": "1Gi" } }), "resources.memLimit", "`resources.memoryLimit`"),
         (json!({ "code": "1", "Resources": { "cpu_limit": "1" } }), "resources.cpu_limit", "`resources.cpuLimit`"),
         (json!({ "code": "1", "CODE": "2" }), "CODE", "did you mean `code`?"),
-        (json!({ "code": "1", "frobnicate": 2 }), "frobnicate", "`code`, `timeout`"),
+        (json!({ "code": "1", "frobnicate": 2 }), "frobnicate", "`code`, `language`, `timeout`"),
     ] {
         let problem = server.execute(&body).problem(400, "InvalidRequest");
         assert_eq!(problem["field"], field, "{problem}");

@@ -17,7 +17,10 @@ fn an_ordinary_user_serves() {
     let user = OrdinaryUser::with_cgroups();
     let mut command = user.command(&["serve", "--port", "0"]);
     // The default environment would have to be downloaded for this user; the test has one of its own.
-    command.env("PIP_NO_INDEX", "1").env("PythonSandbox__MaxConcurrentExecutions", "1");
+    command
+        .env("PIP_NO_INDEX", "1")
+        .env("PythonSandbox__MaxConcurrentExecutions", "1")
+        .env("PythonSandbox__MaxQueueLength", "0");
     let mut running = Running::start(command);
     let address = address(&mut running);
     let execute = |code: &str, resources: serde_json::Value| {
