@@ -2,6 +2,7 @@
 
 use std::{
     fmt::{self, Write},
+    io,
     os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     time::Duration,
@@ -190,18 +191,21 @@ fn prepare(folder: PathBuf) -> Result<(PathBuf, fs_err::File), Problem> {
         .create(&folder)
         .map_err(|error| format!("could not make the folder {}: {error}", folder.display()))?;
     let folder = fs_err::canonicalize(folder)?;
-    let opening = private_file(&folder.join(OPENING))?;
+    let opening = private(fs_err::OpenOptions::new().write(true).create(true)).open(folder.join(OPENING))?;
     rustix::fs::flock(&opening, rustix::fs::FlockOperation::LockExclusive)
         .map_err(|error| format!("could not lock {}: {error}", opening.path().display()))?;
-    // SQLite gives the files beside it the same mode.
-    private_file(&folder.join(FILE))?;
-    Ok((folder, opening))
+    // SQLite gives the files beside it the same mode. One that is there is not opened: closing it would end the locks
+    // of this process's other connections to it.
+    match private(fs_err::OpenOptions::new().write(true).create_new(true)).open(folder.join(FILE)) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error.into()),
+        _ => Ok((folder, opening)),
+    }
 }
 
-/// A file for this user only, made where it is missing.
-fn private_file(path: &Path) -> std::io::Result<fs_err::File> {
+/// A new file is for this user only.
+fn private(options: &mut fs_err::OpenOptions) -> &fs_err::OpenOptions {
     use fs_err::os::unix::fs::OpenOptionsExt as _;
-    fs_err::OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(path)
+    options.mode(0o600)
 }
 
 fn sqlite_options(file: &Path) -> Result<AnyConnectOptions, Problem> {
@@ -233,4 +237,31 @@ fn sqlite_pool(connections: u32, setup: &'static str) -> AnyPoolOptions {
                 Ok(())
             })
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn sqlite_writes_as_it_is_told_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::in_folder(folder.path().to_path_buf()).await.unwrap();
+        for (durability, synchronous) in
+            [(Durability::Synced, 2_i64), (Durability::Relaxed, 1), (Durability::Synced, 2)]
+        {
+            let mut transaction = database.begin(durability).await.unwrap();
+            let mut pragma = async |query: &'static str| -> i64 {
+                sqlx::query_scalar(query).fetch_one(&mut *transaction).await.unwrap()
+            };
+            assert_eq!(pragma("PRAGMA synchronous").await, synchronous);
+            assert_eq!(pragma("PRAGMA foreign_keys").await, 1);
+            assert_eq!(pragma("PRAGMA auto_vacuum").await, 2);
+        }
+        let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&database.reader).await.unwrap();
+        assert_eq!(mode, "wal");
+        let refused = sqlx::query("DELETE FROM sandbox_keys").execute(&database.reader).await;
+        assert!(refused.is_err(), "what reads cannot write");
+        database.close().await;
+    }
 }

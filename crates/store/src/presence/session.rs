@@ -22,6 +22,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(3);
 /// How long PostgreSQL may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long the end of a server waits for PostgreSQL.
+const GRACE: Duration = Duration::from_secs(2);
+
 /// PostgreSQL notices within half a minute that a host is gone, and lets go of its locks. Of no effect on a socket of
 /// the same host.
 const KEEPALIVE: &str = "SET tcp_keepalives_idle = 10; SET tcp_keepalives_interval = 5; SET tcp_keepalives_count = 3;";
@@ -51,10 +54,11 @@ impl Session {
     pub(super) async fn close(&self) {
         self.stop.notify_one();
         let keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(keeper) = keeper
-            && let Err(error) = keeper.await
-        {
-            tracing::warn!(%error, "the task that holds this server's lock in PostgreSQL failed");
+        let Some(mut keeper) = keeper else { return };
+        match timeout(GRACE, &mut keeper).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the task that holds this server's lock in PostgreSQL failed"),
+            Err(_) => keeper.abort(),
         }
     }
 }

@@ -4,7 +4,10 @@ use std::{
     collections::BTreeSet,
     io::{BufRead, BufReader, Write},
     process::{Child, Command, ExitCode, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -128,13 +131,21 @@ pub(crate) async fn of_two_heirs_only_one_gets_an_execution(place: Place) {
             expected.extend(&server.ids);
             server.kill();
         }
+        let found = Arc::new(AtomicUsize::new(0));
         let tasks: Vec<_> = (0..4)
             .map(|number| {
-                let store = Arc::clone(&stores[number % 2]);
+                let (store, found, all) = (Arc::clone(&stores[number % 2]), Arc::clone(&found), expected.len());
                 tokio::spawn(async move {
                     let mut got = Vec::new();
-                    for _ in 0..20 {
-                        got.extend(ids_of(&store.inherit().await.unwrap()));
+                    for _ in 0..1000 {
+                        // Once more after all were found: some might be found twice.
+                        let is_last = found.load(Ordering::Relaxed) >= all;
+                        let more = ids_of(&store.inherit().await.unwrap());
+                        found.fetch_add(more.len(), Ordering::Relaxed);
+                        got.extend(more);
+                        if is_last {
+                            break;
+                        }
                         tokio::time::sleep(Duration::from_millis(10)).await;
                     }
                     got
@@ -203,7 +214,13 @@ pub(crate) async fn a_closed_store_is_a_dead_server(place: Place) {
     assert!(store.record(OWNER, executions[0].id).await.is_err());
     let store = place.open().await;
     let inheritance = until_there_is_something(&store).await;
-    assert_eq!(ids_of(&inheritance), executions.map(|execution| execution.id));
+    let ids = executions.map(|execution| execution.id);
+    assert_eq!(ids_of(&inheritance), ids);
+
+    // An heir that dies, too, has heirs.
+    store.close().await;
+    let store = place.open().await;
+    assert_eq!(ids_of(&until_there_is_something(&store).await), ids);
 }
 
 /// The processes of PostgreSQL that hold locks of servers.
@@ -246,38 +263,41 @@ pub(crate) async fn a_lost_session_is_made_again(place: Place) {
     assert_eq!(ids_of(&until_there_is_something(&other).await), [execution.id]);
 }
 
-pub(crate) async fn a_server_that_was_taken_over_is_a_new_one(place: Place) {
+pub(crate) async fn a_server_without_its_old_lock_is_a_new_one(place: Place) {
     let (store, heir) = (place.open().await, place.open().await);
     let mut database = place.connect().await;
-    let execution = waiting();
-    store.enqueue(&execution).await.unwrap();
-    let id: String =
+    let (queued, running) = (waiting(), waiting());
+    store.enqueue(&queued).await.unwrap();
+    store.enqueue(&running).await.unwrap();
+    store.start(running.id, at(1)).await.unwrap();
+    let old: String =
         sqlx::query_scalar("SELECT server FROM sandbox_executions").fetch_one(&mut database).await.unwrap();
+
+    // Somebody else has the lock as soon as the session ends.
+    let (_, lock) = old.parse::<uuid::Uuid>().unwrap().as_u64_pair();
+    let mut third = place.connect().await;
+    let wait = tokio::spawn(async move {
+        sqlx::query("SELECT pg_advisory_lock($1)").bind(lock.cast_signed()).execute(&mut third).await.unwrap();
+        third
+    });
     let sessions = lock_holders(&mut database).await;
+    assert_eq!(sessions.len(), 1);
     end_sessions(&mut database, &sessions).await;
-    assert_eq!(ids_of(&until_there_is_something(&heir).await), [execution.id]);
-    assert!(!store.start(execution.id, at(1)).await.unwrap());
-    assert!(!store.finish(&ended(execution.id)).await.unwrap());
-    // Somebody holds the lock of the old server when it comes back.
-    let (_, lock) = id.parse::<uuid::Uuid>().unwrap().as_u64_pair();
-    sqlx::query("SELECT pg_advisory_lock($1)").bind(lock.cast_signed()).execute(&mut database).await.unwrap();
-    let mut watch = place.connect().await;
-    let two = lock_holders(&mut watch).await;
+    let third = wait.await.unwrap();
     for _ in 0..200 {
-        if lock_holders(&mut watch).await.len() > two.len() {
+        if lock_holders(&mut database).await.len() == 2 {
             break;
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
+
+    assert!(!store.start(queued.id, at(1)).await.unwrap());
+    assert!(!store.finish(&ended(running.id)).await.unwrap());
     let another = waiting();
     store.enqueue(&another).await.unwrap();
-    let new: String = sqlx::query_scalar("SELECT server FROM sandbox_executions WHERE id = $1")
-        .bind(another.id.to_string())
-        .fetch_one(&mut watch)
-        .await
-        .unwrap();
-    assert_ne!(new, id);
-    assert_eq!(heir.inherit().await.unwrap(), Inheritance::default());
+    assert_eq!(heir.inherit().await.unwrap(), Inheritance::default(), "the lock is somebody's");
+    drop(third);
+    assert_eq!(ids_of(&until_there_is_something(&heir).await), [queued.id, running.id]);
+    assert!(heir.start(queued.id, at(1)).await.unwrap());
     assert!(store.start(another.id, at(1)).await.unwrap());
-    assert!(heir.start(execution.id, at(1)).await.unwrap());
 }

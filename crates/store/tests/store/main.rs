@@ -82,7 +82,7 @@ fn main() -> ExitCode {
     ];
     let only_postgres = behaviours![
         inheritance::a_lost_session_is_made_again,
-        inheritance::a_server_that_was_taken_over_is_a_new_one,
+        inheritance::a_server_without_its_old_lock_is_a_new_one,
         opening::a_server_that_is_not_there_is_named,
         opening::the_password_is_not_shown,
     ];
