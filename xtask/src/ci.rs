@@ -12,13 +12,14 @@ use crate::{layers, vm};
 
 /// Debian packages that tests need, each with a file that shows that it is there. Other distributions: the same
 /// programs by their own names.
-const PACKAGES: [(&str, &str); 6] = [
+const PACKAGES: [(&str, &str); 7] = [
     ("python3", "/usr/bin/python3"),
     ("python3-pip", "/usr/lib/python3/dist-packages/pip"),
     ("e2fsprogs", "/usr/sbin/mkfs.ext4"),
     ("util-linux", "/usr/bin/setpriv"),
     ("fonts-wqy-zenhei", "/usr/share/fonts/truetype/wqy/wqy-zenhei.ttc"),
     ("bubblewrap", "/usr/bin/bwrap"),
+    ("postgresql", "/usr/lib/postgresql"),
 ];
 
 pub(crate) fn run() -> anyhow::Result<()> {

@@ -7,11 +7,12 @@ use serde_json::Value;
 use crate::{configuration, openapi, syscalls};
 
 /// Which of our crates may use which; arrows point down only.
-const ARROWS: [(&str, &[&str]); 7] = [
+const ARROWS: [(&str, &[&str]); 8] = [
     ("aevatar-sandbox-contract", &[]),
     ("aevatar-sandbox-jail", &[]),
     ("aevatar-sandbox-python", &["aevatar-sandbox-contract"]),
     ("aevatar-sandbox-server", &["aevatar-sandbox-contract", "aevatar-sandbox-python"]),
+    ("aevatar-sandbox-store", &["aevatar-sandbox-contract"]),
     ("aevatar-sandbox-local", &["aevatar-sandbox-contract", "aevatar-sandbox-jail"]),
     (
         "aevatar-sandbox",
@@ -21,6 +22,7 @@ const ARROWS: [(&str, &[&str]); 7] = [
             "aevatar-sandbox-local",
             "aevatar-sandbox-python",
             "aevatar-sandbox-server",
+            "aevatar-sandbox-store",
         ],
     ),
     ("xtask", &["aevatar-sandbox", "aevatar-sandbox-jail", "aevatar-sandbox-server"]),

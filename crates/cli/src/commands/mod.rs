@@ -5,7 +5,9 @@ mod configured;
 mod doctor;
 mod env;
 mod errors;
+mod key;
 mod program;
+mod records;
 mod run;
 mod serve;
 mod validate;
@@ -44,6 +46,8 @@ enum Command {
     Doctor(PythonArgument),
     /// Manage Python environments.
     Env(env::EnvArguments),
+    /// Manage the keys that a server takes: make, list and revoke them.
+    Key(key::KeyArguments),
     /// Measure how fast this host runs programs, beside plain Python and bubblewrap.
     ///
     /// It starts a server of its own and ends it. Exits with 1 when it could not measure; a goal that is missed is a
@@ -86,6 +90,7 @@ pub(crate) fn execute(arguments: Arguments) -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Env(arguments) => env::run(arguments),
+        Command::Key(arguments) => key::run(arguments),
         Command::Bench(arguments) => bench::run(&arguments),
     };
     outcome.unwrap_or_else(|error| errors::report(&error))

@@ -235,7 +235,7 @@ fn exit_code(result: &SandboxExecutionResult) -> ExitCode {
     ExitCode::from(u8::try_from(code).unwrap_or(FAILURE))
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(super) fn seconds(text: &str) -> Result<Duration, String> {
     let value: f64 = text.parse().map_err(|_| format!("`{text}` is not a number of seconds, as in `30` or `0.5`"))?;
     match Duration::try_from_secs_f64(value) {
         Ok(duration) if !duration.is_zero() => Ok(duration),

@@ -9,19 +9,22 @@ use std::{
 };
 
 use aevatar_sandbox::{
-    ErrorCode, LocalBackend, LocalBackendOptions, PythonEnvironmentManager, PythonSandboxService, SandboxError,
+    ErrorCode, KeyStore, LocalBackend, LocalBackendOptions, PythonEnvironmentManager, PythonSandboxService,
+    SandboxError,
     configuration::{Configuration, ConfigurationOverride},
 };
 use aevatar_sandbox_server::{ApiKey, Server, ServerOptions, Shutdown};
+use aevatar_sandbox_store::Store;
 use anyhow::Context;
 use clap::{Args, ValueEnum};
 use rustix::process::{Resource, Signal, getrlimit, set_parent_process_death_signal, setrlimit};
+use sd_notify::NotifyState;
 use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
 
-use super::{Isolation, PythonArgument, configured};
+use super::{Isolation, PythonArgument, configured, records};
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArguments {
@@ -99,18 +102,15 @@ pub(crate) fn run(arguments: ServeArguments) -> anyhow::Result<ExitCode> {
     }
     let overrides = arguments.overrides();
     let configuration = configured::load_for_server(arguments.config, overrides)?;
-    let options = server_options(&configuration);
-    options.check_exposure(configuration.host).map_err(|error| {
-        SandboxError::new(ErrorCode::InvalidRequest, error.to_string()).with_hint(
-            "configure `ApiKeys`, listen on 127.0.0.1, or say `--allow-unauthenticated` if something in front of it authenticates",
-        )
-    })?;
     let to_terminal = std::io::stderr().is_terminal();
     tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(to_terminal).with_target(false).init();
     raise_descriptor_limit();
 
     let runtime = tokio::runtime::Runtime::new().context("could not start the runtime")?;
-    let served = runtime.block_on(async {
+    let served: anyhow::Result<()> = runtime.block_on(async {
+        let folder = configured::data_folder(&configuration)?;
+        let store = Arc::new(records::open(&configuration, &folder).await?);
+        check_exposure(&configuration, &store).await?;
         let address = SocketAddr::new(configuration.host, configuration.port);
         let listener = TcpListener::bind(address).await.map_err(|error| {
             SandboxError::new(ErrorCode::InvalidRequest, format!("could not listen on {address}: {error}"))
@@ -119,10 +119,20 @@ pub(crate) fn run(arguments: ServeArguments) -> anyhow::Result<ExitCode> {
         })?;
         let shutdown = Shutdown::default();
         let listening = stop_on_signals(shutdown.clone()).context("could not listen for signals")?;
-        let service = service(&configuration)?;
+        let service = service(&configuration, folder).with_store(Arc::<Store>::clone(&store));
         tracing::info!("listening on http://{}", listener.local_addr().context("the socket has no address")?);
-        let server = Server { service, keys: None, options };
+        tell_supervisor(&[NotifyState::Ready]);
+        tokio::spawn({
+            let stop = shutdown.stop.clone();
+            async move {
+                stop.cancelled().await;
+                tell_supervisor(&[NotifyState::Stopping]);
+            }
+        });
+        let keys: Arc<dyn KeyStore> = Arc::<Store>::clone(&store);
+        let server = Server { service, keys: Some(keys), options: server_options(&configuration) };
         let ended = aevatar_sandbox_server::serve(listener, server, shutdown).await;
+        store.close().await;
         listening.abort();
         ended.context("could not serve")
     });
@@ -131,16 +141,38 @@ pub(crate) fn run(arguments: ServeArguments) -> anyhow::Result<ExitCode> {
     served.map(|()| ExitCode::SUCCESS)
 }
 
-fn service(configuration: &Configuration) -> anyhow::Result<PythonSandboxService> {
-    let folder = configured::data_folder(configuration)?;
+/// # Errors
+/// Anybody could run programs here.
+async fn check_exposure(configuration: &Configuration, store: &Store) -> anyhow::Result<()> {
+    let Err(error) = server_options(configuration).check_exposure(configuration.host) else { return Ok(()) };
+    let keys = store.keys().await.context("could not look up keys")?;
+    if keys.iter().any(|key| key.revoked_at.is_none()) {
+        return Ok(());
+    }
+    Err(SandboxError::new(ErrorCode::InvalidRequest, error.to_string())
+        .with_hint(
+            "make a key with `aevatar-sandbox key create`, configure `ApiKeys`, listen on 127.0.0.1, or say \
+             `--allow-unauthenticated` if something in front of it authenticates",
+        )
+        .into())
+}
+
+/// Tells systemd, or whoever started this and listens, where it is.
+fn tell_supervisor(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::warn!("could not tell the supervisor: {error}");
+    }
+}
+
+fn service(configuration: &Configuration, folder: PathBuf) -> PythonSandboxService {
     let backend = LocalBackend::new(&LocalBackendOptions {
         tier: configuration.isolation,
         state_folder: folder.clone(),
         zygotes: configuration.zygote_options(),
     });
     let environments = PythonEnvironmentManager::new(folder);
-    Ok(PythonSandboxService::new(Arc::new(backend), environments, configuration.service_options())
-        .with_progress(aevatar_sandbox::TerminalProgress::new()))
+    PythonSandboxService::new(Arc::new(backend), environments, configuration.service_options())
+        .with_progress(aevatar_sandbox::TerminalProgress::new())
 }
 
 fn server_options(configuration: &Configuration) -> ServerOptions {

@@ -33,10 +33,17 @@ impl PythonSandboxService {
         let inheritance = self.store.inherit().await.map_err(super::accept::store_failed)?;
         let counts = (inheritance.queued.len(), inheritance.running.len());
         for (record, request) in inheritance.running {
+            // A store that lost its database for a while may have taken this server for dead.
+            if self.live.lock().contains_key(&record.id) {
+                continue;
+            }
             let error = broken_off_while_running();
             self.end_unrun(&record, request, &error).await;
         }
         for execution in inheritance.queued {
+            if self.live.lock().contains_key(&execution.id) {
+                continue;
+            }
             let service = self.clone();
             // Each takes its place in the queue in this order; reading programs takes time.
             let caller = Caller { owner: execution.owner.clone(), allowance: execution.allowance.clone() };
