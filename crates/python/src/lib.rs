@@ -4,6 +4,7 @@
 //! for a sandbox, and nothing knows which backend runs it.
 
 mod admission;
+mod bars;
 mod compile_check;
 pub mod environment;
 mod feed;
@@ -11,6 +12,7 @@ mod hints;
 mod limits;
 mod monitor;
 mod output;
+mod progress;
 mod report;
 mod service;
 pub mod validator;
