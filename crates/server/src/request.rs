@@ -162,6 +162,7 @@ impl ExecuteRequest {
             resources: self.resources.unwrap_or_default(),
             environment: self.environment,
             isolation: self.isolation.unwrap_or_default(),
+            ..SandboxExecutionRequest::default()
         })
     }
 }
