@@ -42,9 +42,11 @@ const SUPERVISOR_PATIENCE: Duration = Duration::from_secs(30);
 const READER_PATIENCE: Duration = Duration::from_secs(1);
 /// Most often that a program's own word on its progress is read. The last one always is.
 const PROGRESS_PAUSE: Duration = Duration::from_millis(20);
-/// The report pipe is read so often in so much time. What a program writes beyond that waits in the pipe, and the
-/// program with it: the time that it takes to read it is ours, not the program's.
-const REPORT_READS: (u32, Duration) = (8, Duration::from_millis(50));
+/// The report pipe is read so often in so much time without a pause.
+const REPORT_READS: (u32, Duration) = (16, Duration::from_millis(50));
+/// The pause between more reads. What a program writes waits in the pipe meanwhile, and the program with it once that is
+/// full: the time that it takes to read it is ours, not the program's.
+const REPORT_PAUSE: Duration = Duration::from_millis(2);
 /// Refused system calls that are named in a result.
 const MAX_NAMED_SYSCALLS: usize = 32;
 
@@ -526,10 +528,10 @@ async fn read_report(
         let Some(bytes) = count.and_then(|count| buffer.get(..count)) else { break };
         lines.push(bytes);
         reads += 1;
+        if reads > REPORT_READS.0 {
+            tokio::time::sleep(REPORT_PAUSE).await;
+        }
         if since.elapsed() >= REPORT_READS.1 {
-            (reads, since) = (1, Instant::now());
-        } else if reads == REPORT_READS.0 {
-            sleep_until(since + REPORT_READS.1).await;
             (reads, since) = (0, Instant::now());
         }
     }

@@ -426,7 +426,7 @@ async fn a_flood_of_reports_is_slowed_down_and_an_exception_behind_it_is_told() 
     script.push(ended(1));
     let (told, _, result) = progress_of(script).await;
     assert_eq!(result.error.unwrap().name, "KeyError");
-    assert!((2..20).contains(&result.usage.wall_time.as_secs()), "{:?}", result.usage.wall_time);
+    assert!((500..20_000).contains(&result.usage.wall_time.as_millis()), "{:?}", result.usage.wall_time);
     assert_eq!(told, [Some(0.5)]);
 }
 
