@@ -6,6 +6,7 @@ mod doctor;
 mod env;
 mod errors;
 mod program;
+mod progress;
 mod run;
 mod serve;
 mod validate;
