@@ -57,7 +57,7 @@ impl Bars {
             rest = after.get(1..).unwrap_or_default();
         }
         self.add(rest);
-        self.read(seen)
+        self.read(&seen)
     }
 
     fn add(&mut self, part: &[u8]) {
@@ -90,7 +90,7 @@ impl Bars {
         matches!(self.place, Place::Drawn | Place::DrawnUnderBar)
     }
 
-    fn read(&mut self, seen: Seen) -> Option<Progress> {
+    fn read(&mut self, seen: &Seen) -> Option<Progress> {
         let mut latest = None;
         if let Some(progress) = seen.outer.as_deref().and_then(parse) {
             let is_full = progress.fraction.is_some_and(|fraction| fraction >= 1.0);
@@ -156,27 +156,33 @@ fn bar(text: &str) -> Option<Progress> {
     let words = before.trim_end_matches(|letter: char| letter.is_ascii_digit());
     let percent: f64 = before.get(words.len()..)?.parse().ok()?;
     let (drawn, counts) = after.split_once('|')?;
-    let exact = exact_fraction(counts);
+    let counts = counts_of(counts);
     // Something else is written so, too: a table.
     let is_block = |letter| matches!(letter, ' ' | '#' | '0'..='9' | '\u{2588}'..='\u{258F}');
     let is_drawn = || !drawn.is_empty() && drawn.chars().all(is_block);
-    if percent > 100.0 || exact.is_none() && !is_drawn() {
+    if percent > 100.0 || counts.is_none() && !is_drawn() {
         return None;
     }
+    let fraction = match counts {
+        // Another unit may be 1000 or 1024.
+        Some(((done, unit), (total, same))) if unit == same && total > 0.0 => done / total,
+        _ => percent / 100.0,
+    };
     let message = words.trim().trim_end_matches(':').trim_end();
-    Some(Progress { fraction: Some(exact.flatten().unwrap_or(percent / 100.0)), message: Some(message.to_owned()) })
+    Some(Progress { fraction: Some(fraction), message: Some(message.to_owned()) })
 }
 
-/// Of `4/10 [`: that it is so, and the fraction, where rounding has not made it worse than percents are.
-fn exact_fraction(counts: &str) -> Option<Option<f64>> {
-    let (done, total) = counts.split_once(['[', ',']).map_or(counts, |(counts, _)| counts).trim().split_once('/')?;
-    let (done, total) = (number(done)?, number(total)?);
-    // Another unit may be 1000 or 1024.
-    Some((done.1 == total.1 && total.0 > 0.0).then(|| done.0 / total.0))
+/// A number and its unit.
+type Count<'a> = (f64, &'a str);
+
+/// Of `4/10 [`: 4 and 10.
+fn counts_of(text: &str) -> Option<(Count<'_>, Count<'_>)> {
+    let (done, total) = text.split_once(['[', ',']).map_or(text, |(counts, _)| counts).trim().split_once('/')?;
+    Some((number(done)?, number(total)?))
 }
 
-/// `4`, `4.20M`: the number, and what is behind it.
-fn number(text: &str) -> Option<(f64, &str)> {
+/// `4`, `4.20M`.
+fn number(text: &str) -> Option<Count<'_>> {
     let unit = text.trim_start_matches(|letter: char| letter.is_ascii_digit() || letter == '.');
     let value: f64 = text.strip_suffix(unit)?.parse().ok()?;
     (unit.chars().count() <= 1 && unit.chars().all(char::is_alphabetic)).then_some((value, unit))

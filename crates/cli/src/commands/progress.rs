@@ -22,7 +22,7 @@ use tokio::{
 /// How often it is drawn, at most and at least.
 const PAUSE: Duration = Duration::from_millis(100);
 /// Steps of a whole bar.
-const STEPS: u64 = 1000;
+const STEPS: u32 = 1000;
 
 /// The bar, and what else is on the terminal.
 #[derive(Clone, Debug)]
@@ -120,7 +120,7 @@ fn bar(progress: &Progress, elapsed: Duration) -> ProgressBar {
         Some(_) => "{bar:30} {percent:>3}% {wide_msg} {elapsed}",
         None => "{wide_msg} {elapsed}",
     };
-    let bar = ProgressBar::with_draw_target(Some(STEPS), ProgressDrawTarget::stderr())
+    let bar = ProgressBar::with_draw_target(Some(STEPS.into()), ProgressDrawTarget::stderr())
         .with_position(steps(progress.fraction))
         .with_message(progress.message.clone().unwrap_or_default())
         .with_elapsed(elapsed);
@@ -133,7 +133,7 @@ fn bar(progress: &Progress, elapsed: Duration) -> ProgressBar {
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "from 0 to 1")]
 fn steps(fraction: Option<f64>) -> u64 {
-    (fraction.unwrap_or_default() * STEPS as f64) as u64
+    (fraction.unwrap_or_default() * f64::from(STEPS)) as u64
 }
 
 /// Writes to the terminal; see [`TerminalBar::above`]. Whoever writes flushes.
@@ -217,6 +217,6 @@ mod tests {
 
     #[test]
     fn a_fraction_is_steps_of_the_bar() {
-        assert_eq!([None, Some(0.0), Some(0.4), Some(1.0)].map(steps), [0, 0, 400, STEPS]);
+        assert_eq!([None, Some(0.0), Some(0.4), Some(1.0)].map(steps), [0, 0, 400, STEPS.into()]);
     }
 }
