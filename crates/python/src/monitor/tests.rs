@@ -415,6 +415,22 @@ async fn bars_on_stderr_are_progress_but_not_the_callers() {
     assert!(result.stderr.starts_with("\rfit:  25%"));
 }
 
+#[tokio::test(start_paused = true)]
+async fn being_done_is_told_at_once_and_not_again_and_again() {
+    let bars = (0..50).flat_map(|number: u32| {
+        let bar = format!("\rstep {number}: 100%|██████████| 1/1 [00:00<?, ?it/s]\n");
+        [Step::Warn(bar.into_bytes().leak()), Step::Wait(Duration::from_millis(1))]
+    });
+    let start = [
+        STARTED,
+        Step::Warn("\r  0%|          | 0/1 [00:00<?, ?it/s]".as_bytes()),
+        Step::Wait(Duration::from_millis(1)),
+    ];
+    let (told, _, _) = progress_of(start.into_iter().chain(bars).chain([ended(0)])).await;
+    // The first one, and the last one.
+    assert_eq!(told, [Some(0.0), Some(1.0), Some(1.0)]);
+}
+
 /// Tens of megabytes in a pipe cost little of ours: little is read of it, and the program waits.
 #[tokio::test(start_paused = true)]
 async fn a_flood_of_reports_is_slowed_down_and_an_exception_behind_it_is_told() {
