@@ -83,7 +83,8 @@ pub struct SandboxPipes {
     pub stdout: Box<dyn AsyncRead + Send + Unpin>,
     /// The program's stderr.
     pub stderr: Box<dyn AsyncRead + Send + Unpin>,
-    /// What the interpreter says of an uncaught exception. Hostile: it refines a message and decides nothing.
+    /// What the program tells of its progress, and the interpreter of an uncaught exception: lines. Hostile: it refines
+    /// a message and decides nothing.
     pub report: Box<dyn AsyncRead + Send + Unpin>,
 }
 

@@ -28,7 +28,10 @@ def decide(allowed, blocked, module, in_standard_library):
 
 def in_standard_library(module):
     first = module.partition(".")[0]
-    return first in sys.stdlib_module_names or first in sys.builtin_module_names or first == "__main__"
+    # The program's own name, and that of what it can tell.
+    if first in ("__main__", "sandbox"):
+        return True
+    return first in sys.stdlib_module_names or first in sys.builtin_module_names
 
 
 def install(import_function, harmless, trusted, module_file):
@@ -85,7 +88,7 @@ class Policy:
 
     def harmless_names(self):
         """Names that everybody may import, with everything below."""
-        names = {*sys.stdlib_module_names, *sys.builtin_module_names, *self.allowed}
+        names = {"sandbox", *sys.stdlib_module_names, *sys.builtin_module_names, *self.allowed}
         for module in self.blocked:
             names.discard(_first(module))
         return {name for name in names if "." not in name}

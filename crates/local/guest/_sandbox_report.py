@@ -1,11 +1,19 @@
 """Describes an uncaught exception for the supervisor, which reads it as a stranger's words."""
 
 import json
+import os
 import traceback
 
 PROGRAM = "/work/main.py"
 # Characters of a text. Each takes at most 12 bytes in the report, of which the supervisor reads 512 KiB.
 MAX_TEXT = 20_000
+
+
+def tell(pipe, kind, value, trace):
+    """Writes the description as one line. What a program wrote there before may not have ended its line."""
+    rest = b'\n{"error": ' + describe(kind, value, trace) + b"}\n"
+    while rest:
+        rest = rest[os.write(pipe, rest) :]
 
 
 def describe(kind, value, trace):

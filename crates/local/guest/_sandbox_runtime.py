@@ -8,6 +8,9 @@ import os
 import site
 import sys
 
+# Device and inode of the report pipe, by which it is told from what else may be descriptor 3 one day; for `sandbox`.
+report_pipe = None
+
 
 def _install():
     # Complete lines are visible at once, also through a pipe and also when the program is killed in the middle.
@@ -26,6 +29,7 @@ def _install():
 
 def prepare_program(forked=False):
     """What depends on the program, and on the process that runs it."""
+    global report_pipe
     # What CPython does by itself from 3.13 on: pools are as large as the CPU share, not as the host.
     cpus = os.environ.get("PYTHON_CPU_COUNT", "")
     if (sys.version_info < (3, 13) or forked) and cpus.isdecimal():
@@ -38,6 +42,8 @@ def prepare_program(forked=False):
         return
     try:
         os.set_inheritable(3, False)
+        report = os.fstat(3)
+        report_pipe = report.st_dev, report.st_ino
     except OSError:
         return
     print_exception = sys.excepthook
@@ -48,7 +54,7 @@ def prepare_program(forked=False):
             if os.getpid() == main and not issubclass(kind, KeyboardInterrupt):
                 import _sandbox_report
 
-                os.write(3, _sandbox_report.describe(kind, value, trace))
+                _sandbox_report.tell(3, kind, value, trace)
         except BaseException:
             # A program that broke what the report needs still gets its exception printed.
             pass

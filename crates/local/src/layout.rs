@@ -23,15 +23,16 @@ const PREFIX: &str = "/opt/python";
 const POLICY: &str = include_str!("../guest/_sandbox_policy.py");
 
 /// The guest's files, in the folder that [`site_packages`] names.
-pub(crate) const GUEST: [GuestFile; 5] = [
+pub(crate) const GUEST: [GuestFile; 6] = [
     ("_sandbox_runtime.py", include_str!("../guest/_sandbox_runtime.py")),
     ("_sandbox_report.py", include_str!("../guest/_sandbox_report.py")),
     ("_sandbox_zygote.py", include_str!("../guest/_sandbox_zygote.py")),
+    ("sandbox.py", include_str!("../guest/sandbox.py")),
     ("_sandbox_imports.py", include_str!("../guest/_sandbox_imports.py")),
     ("_sandbox_policy.py", POLICY),
 ];
 /// How many of them every sandbox has; the others come with an import policy.
-const WITHOUT_POLICY: usize = 3;
+const WITHOUT_POLICY: usize = 4;
 
 const PASSWD: &str = "root:x:0:0:root:/:/sbin/nologin\nsandbox:x:1000:1000:sandbox:/tmp:/sbin/nologin\n";
 const GROUP: &str = "root:x:0:\nsandbox:x:1000:\n";

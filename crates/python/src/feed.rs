@@ -135,7 +135,9 @@ impl Feed {
             return;
         }
         let soon = inner.progress_told.is_some_and(|told| told.elapsed() < PROGRESS_PAUSE);
-        let is_done = progress.fraction.is_some_and(|fraction| fraction >= 1.0);
+        let is_full = |progress: &Progress| progress.fraction.is_some_and(|fraction| fraction >= 1.0);
+        // Not each time that it says so: it may say so in other words as fast as it can.
+        let is_done = is_full(&progress) && !inner.state.progress.as_ref().is_some_and(is_full);
         inner.state.progress = Some(progress.clone());
         if soon && !is_done {
             return;

@@ -4,6 +4,7 @@
 //! for a sandbox, and nothing knows which backend runs it.
 
 mod admission;
+mod bars;
 mod compile_check;
 pub mod environment;
 mod feed;
@@ -12,6 +13,7 @@ mod limits;
 mod memory_store;
 mod monitor;
 mod output;
+mod progress;
 mod queue;
 mod rate;
 mod report;

@@ -12,20 +12,23 @@ use std::{
 };
 
 use aevatar_sandbox_contract::{
-    CollectedFile, CollectedFiles, ExecutionPlan, LiveUsage, OutputStream, ProgramEnd, PythonError, ResourceLimits,
-    ResourceUsage, RunningSandbox, SandboxError, SandboxEvent, SandboxExecutionResult, SandboxPipes, Truncated,
+    CollectedFile, CollectedFiles, ExecutionPlan, LiveUsage, OutputStream, ProgramEnd, Progress, PythonError,
+    ResourceLimits, ResourceUsage, RunningSandbox, SandboxError, SandboxEvent, SandboxExecutionResult, SandboxPipes,
+    Truncated,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
-    sync::Notify,
+    sync::{Notify, watch},
     time::{Instant, sleep_until},
 };
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 
 use crate::{
+    bars::Bars,
     feed::Feed,
     output::OutputCapture,
-    report::{self, MAX_REPORT},
+    progress::Listeners,
+    report::ReportLines,
     verdict::{Facts, Intervention, judge},
 };
 
@@ -37,6 +40,13 @@ const USAGE_PAUSE: Duration = Duration::from_secs(1);
 const SUPERVISOR_PATIENCE: Duration = Duration::from_secs(30);
 /// How long a slow reader of live output may take after a cancellation.
 const READER_PATIENCE: Duration = Duration::from_secs(1);
+/// Most often that a program's own word on its progress is read. The last one always is.
+const PROGRESS_PAUSE: Duration = Duration::from_millis(20);
+/// The report pipe is read so often in so much time without a pause.
+const REPORT_READS: (u32, Duration) = (16, Duration::from_millis(50));
+/// The pause between more reads. What a program writes waits in the pipe meanwhile, and the program with it once that is
+/// full: the time that it takes to read it is ours, not the program's.
+const REPORT_PAUSE: Duration = Duration::from_millis(2);
 /// Refused system calls that are named in a result.
 const MAX_NAMED_SYSCALLS: usize = 32;
 
@@ -50,6 +60,9 @@ pub struct ExecutionStreams {
     pub stdout: Option<Box<dyn AsyncWrite + Send + Unpin>>,
     /// Likewise.
     pub stderr: Option<Box<dyn AsyncWrite + Send + Unpin>>,
+    /// Gets what the program tells by `sandbox.progress`, the newest in place of what nobody has looked at yet. Not what
+    /// bars say that it draws: those are in its stderr.
+    pub progress: Option<watch::Sender<Progress>>,
 }
 
 /// Watches one execution to its end.
@@ -352,7 +365,7 @@ struct Pumps {
     stdin: AbortOnDropHandle<()>,
     stdout: AbortOnDropHandle<OutputCapture>,
     stderr: AbortOnDropHandle<OutputCapture>,
-    report: AbortOnDropHandle<Vec<u8>>,
+    report: AbortOnDropHandle<Option<PythonError>>,
 }
 
 /// What came out of a program.
@@ -383,6 +396,7 @@ impl Pumps {
     ) -> Self {
         let keep = usize::try_from(limits.max_output_bytes).unwrap_or(usize::MAX);
         let stop = CancellationToken::new();
+        let listeners = Listeners { feed: feed.map(Arc::clone), caller: streams.progress };
         Self {
             stop: stop.clone(),
             stdin: AbortOnDropHandle::new(tokio::spawn(feed_stdin(pipes.stdin, stdin, streams.stdin))),
@@ -400,7 +414,7 @@ impl Pumps {
                 (streams.stderr, feed.map(|feed| (Arc::clone(feed), OutputStream::Stderr))),
                 stop.clone(),
             ))),
-            report: AbortOnDropHandle::new(tokio::spawn(read_report(pipes.report, stop))),
+            report: AbortOnDropHandle::new(tokio::spawn(read_report(pipes.report, listeners, stop))),
         }
     }
 
@@ -420,7 +434,7 @@ impl Pumps {
         let (stdout, stdout_truncated) = stdout.into_text();
         let (stderr, stderr_truncated) = stderr.into_text();
         let truncated = Truncated { stdout: stdout_truncated, stderr: stderr_truncated };
-        Outputs { stdout, stderr, truncated, total, error: report::parse(&report) }
+        Outputs { stdout, stderr, truncated, total, error: report }
     }
 }
 
@@ -448,6 +462,7 @@ async fn drain(
     stop: CancellationToken,
 ) -> OutputCapture {
     let mut capture = OutputCapture::new(keep);
+    let mut bars = Bars::default();
     let mut buffer = vec![0_u8; 64 * 1024];
     while let Some(count) = read_some(&mut pipe, &mut buffer, &stop).await {
         let Some(bytes) = buffer.get(..count) else { break };
@@ -455,6 +470,11 @@ async fn drain(
         written.add(count);
         if let Some((feed, stream)) = &feed {
             feed.output(*stream, bytes);
+            if *stream == OutputStream::Stderr
+                && let Some(progress) = bars.push(bytes)
+            {
+                feed.progress(progress);
+            }
         }
         if let Some(target) = sink.as_mut() {
             let passed = match target.write_all(bytes).await {
@@ -483,18 +503,42 @@ async fn read_some(
     }
 }
 
-/// Reads the report pipe to its end, or to one byte more than a report may have; then it is closed.
-async fn read_report(mut pipe: Box<dyn AsyncRead + Send + Unpin>, stop: CancellationToken) -> Vec<u8> {
-    let mut report = Vec::new();
-    let mut buffer = vec![0_u8; 16 * 1024];
-    while let Some(count) = read_some(&mut pipe, &mut buffer, &stop).await {
-        let Some(bytes) = buffer.get(..count) else { break };
-        report.extend_from_slice(bytes);
-        if report.len() > MAX_REPORT {
-            break;
+/// Reads the report pipe to its end, and tells `listeners` what comes of progress; the exception that was described.
+async fn read_report(
+    mut pipe: Box<dyn AsyncRead + Send + Unpin>,
+    listeners: Listeners,
+    stop: CancellationToken,
+) -> Option<PythonError> {
+    let mut lines = ReportLines::default();
+    let mut buffer = vec![0_u8; 64 * 1024];
+    let (mut reads, mut since) = (0, Instant::now());
+    let mut next_progress = since;
+    loop {
+        let count = tokio::select! {
+            biased;
+            () = sleep_until(next_progress), if lines.has_progress() && !listeners.is_empty() => {
+                if let Some(progress) = lines.take_progress() {
+                    listeners.tell(progress);
+                }
+                next_progress = Instant::now() + PROGRESS_PAUSE;
+                continue;
+            }
+            count = read_some(&mut pipe, &mut buffer, &stop) => count,
+        };
+        let Some(bytes) = count.and_then(|count| buffer.get(..count)) else { break };
+        lines.push(bytes);
+        reads += 1;
+        if reads > REPORT_READS.0 {
+            tokio::time::sleep(REPORT_PAUSE).await;
+        }
+        if since.elapsed() >= REPORT_READS.1 {
+            (reads, since) = (0, Instant::now());
         }
     }
-    report
+    if let Some(progress) = lines.take_progress() {
+        listeners.tell(progress);
+    }
+    lines.into_error()
 }
 
 #[cfg(test)]

@@ -197,6 +197,13 @@ impl Capabilities {
             "Files can be written below {}; they are gone when the program ends. The program starts in /work.",
             self.filesystem.writable.join(", ")
         ));
+        if !self.modules.blocked.iter().any(|module| module == "sandbox") {
+            line(
+                "A long program can tell how far it is: import sandbox; sandbox.progress(0.4, \"fitting\"). Bars of tqdm \
+                 are understood, too."
+                    .to_owned(),
+            );
+        }
         let ResourceLimits { timeout, cpu_limit, memory_limit, disk_limit, process_limit, max_output_bytes, .. } =
             &self.limits.default;
         line(format!(

@@ -7,6 +7,7 @@ mod env;
 mod errors;
 mod key;
 mod program;
+mod progress;
 mod records;
 mod run;
 mod serve;

@@ -2,25 +2,29 @@
 
 use std::{
     fmt::Write as _,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
     path::PathBuf,
     process::ExitCode,
     time::Duration,
 };
 
 use aevatar_sandbox::{
-    ByteQuantity, CancellationToken, CpuQuantity, ExecutionStatus, ExecutionStreams, PythonSandboxService,
+    ByteQuantity, CancellationToken, CpuQuantity, ExecutionStatus, ExecutionStreams, Progress, PythonSandboxService,
     SandboxExecutionRequest, SandboxExecutionResult, SandboxResources, ServiceOptions, TerminalProgress,
     TerminationReason, ZygoteMode, configuration::ConfigurationOverride, local_service_in,
 };
 use anyhow::Context;
 use clap::{Args, ValueEnum};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+};
 
 use super::{
     FAILURE, Isolation, PythonArgument, configured,
     errors::{self, CANCELLED, INTERRUPTED},
     program,
+    progress::TerminalBar,
 };
 
 #[derive(Debug, Args)]
@@ -132,14 +136,19 @@ fn run_program(arguments: RunArguments) -> anyhow::Result<ExitCode> {
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("could not start the runtime")?;
     let outcome = runtime.block_on(async {
         let service = local_service_in(folder, configuration.isolation, options).with_progress(TerminalProgress::new());
-        let streams = ExecutionStreams {
+        let mut streams = ExecutionStreams {
             stdin: if reads_code_from_stdin { None } else { Some(Box::new(tokio::io::stdin())) },
             stdout: if json { None } else { Some(Box::new(tokio::io::stdout())) },
             stderr: if json { None } else { Some(Box::new(tokio::io::stderr())) },
+            progress: None,
         };
+        let bar = (!json && io::stderr().is_terminal()).then(|| show_progress(&mut streams));
         let cancelled = CancellationToken::new();
         let stopper = tokio::spawn(stop_on_signal(service.clone(), cancelled.clone()));
         let result = service.execute_with(request, streams, cancelled).await;
+        if let Some(bar) = bar {
+            bar.finish();
+        }
         service.shutdown().await;
         stopper.abort();
         result
@@ -149,6 +158,20 @@ fn run_program(arguments: RunArguments) -> anyhow::Result<ExitCode> {
     let result = outcome?;
     report(&result, json)?;
     Ok(exit_code(&result))
+}
+
+/// Shows what the program tells of its progress below its output. Bars that it draws itself are in its output.
+fn show_progress(streams: &mut ExecutionStreams) -> TerminalBar {
+    let bar = TerminalBar::new();
+    // Elsewhere than on the terminal it is in nobody's way.
+    if io::stdout().is_terminal() {
+        streams.stdout = Some(Box::new(bar.above(tokio::io::stdout())));
+    }
+    streams.stderr = Some(Box::new(bar.above(tokio::io::stderr())));
+    let (sender, receiver) = watch::channel(Progress::default());
+    streams.progress = Some(sender);
+    tokio::spawn(bar.clone().show(receiver));
+    bar
 }
 
 /// Ctrl-C cancels; SIGTERM and a closed terminal interrupt. Either way the execution is killed and cleaned up, and its

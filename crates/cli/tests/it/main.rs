@@ -36,6 +36,7 @@ mod imports;
 mod leftovers;
 mod output;
 mod programs;
+mod progress;
 mod refusals;
 mod rootless;
 mod signals;

@@ -116,14 +116,26 @@ impl PythonEnvironmentManager {
         if let State::Ready(environment) = self.state(&plan, &fonts)? {
             return Ok(environment);
         }
+        let prepared = self.make_ready(&plan, &fonts, progress);
+        progress.end();
+        prepared
+    }
+
+    /// What [`Self::prepare`] does with an environment that is not ready.
+    fn make_ready(
+        &self,
+        plan: &Plan,
+        fonts: &HostFonts,
+        progress: &dyn PrepareProgress,
+    ) -> Result<PythonEnvironment, EnvironmentError> {
         let _lock = self.cache.lock(&plan.key, || progress.step(PrepareStep::Waiting))?;
         // Another process may have finished it while this one waited.
-        let State::Absent = self.state(&plan, &fonts)? else {
-            return self.refresh(&plan, &fonts, progress);
+        let State::Absent = self.state(plan, fonts)? else {
+            return self.refresh(plan, fonts, progress);
         };
         let started = Instant::now();
-        self.install(&plan, progress)?;
-        let environment = self.refresh(&plan, &fonts, progress)?;
+        self.install(plan, progress)?;
+        let environment = self.refresh(plan, fonts, progress)?;
         progress.finish(started.elapsed());
         Ok(environment)
     }

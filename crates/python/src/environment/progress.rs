@@ -47,6 +47,8 @@ pub trait PrepareProgress: Sync {
     fn warning(&self, message: &str);
     /// The installation that [`PrepareProgress::begin`] announced has succeeded.
     fn finish(&self, elapsed: Duration);
+    /// Nothing more comes of a preparation that did something, whatever became of it.
+    fn end(&self) {}
 }
 
 /// Says nothing.
@@ -135,14 +137,19 @@ impl PrepareProgress for TerminalProgress {
         }
         Self::line(&format!("the Python environment is ready ({:.1} s)", elapsed.as_secs_f64()));
     }
+
+    fn end(&self) {
+        // After an error, after waiting for another process, or when only fonts were listed: a bar that goes on turning
+        // would stand in what the program writes.
+        if let Some(bar) = self.bar.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            bar.finish_and_clear();
+        }
+    }
 }
 
 impl Drop for TerminalProgress {
     fn drop(&mut self) {
-        // After an error, or after waiting for another process: the bar must not stay behind the next message.
-        if let Some(bar) = self.bar.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            bar.finish_and_clear();
-        }
+        self.end();
     }
 }
 

@@ -24,6 +24,7 @@ enum Step {
     Fail,
     Wait(Duration),
     Print(&'static [u8]),
+    Warn(&'static [u8]),
     Report(&'static [u8]),
     /// Nothing happens until it is killed.
     Hang,
@@ -38,6 +39,7 @@ struct Scripted {
     dies_slowly: bool,
     pipes: Option<SandboxPipes>,
     stdout: Option<DuplexStream>,
+    stderr: Option<DuplexStream>,
     report: Option<DuplexStream>,
     limits: ResourceLimits,
     isolation: IsolationReport,
@@ -48,11 +50,12 @@ struct Scripted {
 impl Scripted {
     fn new(limits: ResourceLimits, script: impl IntoIterator<Item = Step>) -> Self {
         let (stdout, stdout_reader) = tokio::io::duplex(1 << 20);
+        let (stderr, stderr_reader) = tokio::io::duplex(1 << 20);
         let (report, report_reader) = tokio::io::duplex(1 << 20);
         let pipes = SandboxPipes {
             stdin: Box::new(tokio::io::sink()),
             stdout: Box::new(stdout_reader),
-            stderr: Box::new(tokio::io::empty()),
+            stderr: Box::new(stderr_reader),
             report: Box::new(report_reader),
         };
         Self {
@@ -62,6 +65,7 @@ impl Scripted {
             dies_slowly: false,
             pipes: Some(pipes),
             stdout: Some(stdout),
+            stderr: Some(stderr),
             report: Some(report),
             limits,
             isolation: IsolationReport { backend: "script".into(), tier: IsolationTier::Default, layers: Vec::new() },
@@ -71,7 +75,7 @@ impl Scripted {
     }
 
     fn gone(&mut self) -> SandboxEvent {
-        drop((self.stdout.take(), self.report.take()));
+        drop((self.stdout.take(), self.stderr.take(), self.report.take()));
         SandboxEvent::Gone
     }
 }
@@ -109,6 +113,11 @@ impl RunningSandbox for Scripted {
                 Some(Step::Print(bytes)) => {
                     if let Some(stdout) = &mut self.stdout {
                         stdout.write_all(bytes).await.unwrap();
+                    }
+                }
+                Some(Step::Warn(bytes)) => {
+                    if let Some(stderr) = &mut self.stderr {
+                        stderr.write_all(bytes).await.unwrap();
                     }
                 }
                 Some(Step::Report(bytes)) => {
@@ -151,7 +160,7 @@ impl RunningSandbox for Scripted {
         self.removed.store(true, Ordering::SeqCst);
         if self.dies_slowly {
             // Kept open for good.
-            std::mem::forget((self.stdout, self.report));
+            std::mem::forget((self.stdout, self.stderr, self.report));
             return Err(SandboxError::new(ErrorCode::SandboxFailure, "busy"));
         }
         Ok(())
@@ -323,7 +332,8 @@ async fn a_killed_child_ends_the_whole() {
 
 #[tokio::test(start_paused = true)]
 async fn a_report_describes_a_failure_and_cannot_make_or_unmake_one() {
-    const REPORT: &[u8] = br#"{"name":"KeyError","value":"'x'","traceback":"Traceback","line":7}"#;
+    const REPORT: &[u8] =
+        b"{\"error\": {\"name\":\"KeyError\",\"value\":\"'x'\",\"traceback\":\"Traceback\",\"line\":7}}\n";
     let result = run([STARTED, Step::Report(REPORT), ended(1)]).await.result.unwrap();
     assert_eq!(result.termination.reason, TerminationReason::Exception);
     assert_eq!(result.error.unwrap().line, Some(7));
@@ -335,6 +345,105 @@ async fn a_report_describes_a_failure_and_cannot_make_or_unmake_one() {
     let result =
         run([STARTED, Step::Report(br#"{"status":"Completed","exitCode":0}"#), ended(1)]).await.result.unwrap();
     assert_eq!((result.termination.reason, result.error), (TerminationReason::Exited, None));
+}
+
+/// What a feed and a caller are told of progress in a script; the result.
+async fn progress_of(
+    script: impl IntoIterator<Item = Step>,
+) -> (Vec<Option<f64>>, Option<Progress>, SandboxExecutionResult) {
+    let feed = Arc::new(Feed::new(ExecutionId::generate(), jiff::Timestamp::now(), Instant::now(), 1 << 20));
+    let (sender, receiver) = tokio::sync::watch::channel(Progress::default());
+    let sandbox = Scripted::new(DEFAULT_LIMITS, script);
+    let (cancelled, interrupted) = (CancellationToken::new(), CancellationToken::new());
+    let result =
+        PythonExecutionMonitor::new(DEFAULT_LIMITS, cancelled, interrupted, jiff::Timestamp::now(), Instant::now())
+            .with_feed(Arc::clone(&feed))
+            .watch(
+                Box::new(sandbox),
+                &plan(),
+                Vec::new(),
+                ExecutionStreams { progress: Some(sender), ..ExecutionStreams::default() },
+            )
+            .await
+            .unwrap()
+            .result;
+    feed.finish(&result);
+    let told = feed.history().into_iter().filter_map(|event| match event.what {
+        aevatar_sandbox_contract::Occurrence::Progress(progress) => Some(progress.fraction),
+        _ => None,
+    });
+    let told = told.collect();
+    let last = receiver.borrow().clone();
+    (told, (last != Progress::default()).then_some(last), result)
+}
+
+fn progress_line(fraction: f64) -> Step {
+    let line = format!("{{\"progress\": {{\"fraction\": {fraction}, \"message\": \"m\"}}}}\n");
+    Step::Report(line.into_bytes().leak())
+}
+
+#[tokio::test(start_paused = true)]
+async fn progress_is_told_while_the_program_runs_and_an_exception_after_it() {
+    let pause = || Step::Wait(Duration::from_secs(1));
+    let script = [STARTED, progress_line(0.25), pause(), progress_line(0.5), pause(), ended(0)];
+    let (told, last, result) = progress_of(script).await;
+    assert_eq!(told, [Some(0.25), Some(0.5)]);
+    assert_eq!(last, Some(Progress { fraction: Some(0.5), message: Some("m".to_owned()) }));
+    assert_eq!(result.status, ExecutionStatus::Completed);
+
+    let error = Step::Report(b"\n{\"error\": {\"name\":\"KeyError\",\"value\":\"\",\"traceback\":\"\",\"line\":7}}\n");
+    let script = [STARTED, progress_line(0.25), Step::Report(b"\xFF garbage"), error, progress_line(0.75), ended(1)];
+    let (told, last, result) = progress_of(script).await;
+    assert_eq!(told.last(), Some(&Some(0.75)), "the last one is told");
+    assert_eq!(last.unwrap().fraction, Some(0.75));
+    assert_eq!(result.error.unwrap().line, Some(7));
+}
+
+#[tokio::test(start_paused = true)]
+async fn bars_on_stderr_are_progress_but_not_the_callers() {
+    let bar = |text: &'static str| Step::Warn(text.as_bytes());
+    let script = [
+        STARTED,
+        bar("\rfit:  25%|██▌       | 1/4 [00:00<?, ?it/s]"),
+        Step::Wait(Duration::from_secs(1)),
+        bar("\rfit:  50%|█████     | 2/4 [00:00<?, ?it/s]"),
+        Step::Wait(Duration::from_secs(1)),
+        ended(0),
+    ];
+    let (told, last, result) = progress_of(script).await;
+    assert_eq!((told, last), (vec![Some(0.25), Some(0.5)], None));
+    assert!(result.stderr.starts_with("\rfit:  25%"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn being_done_is_told_at_once_and_not_again_and_again() {
+    let bars = (0..50).flat_map(|number: u32| {
+        let bar = format!("\rstep {number}: 100%|██████████| 1/1 [00:00<?, ?it/s]\n");
+        [Step::Warn(bar.into_bytes().leak()), Step::Wait(Duration::from_millis(1))]
+    });
+    let start = [
+        STARTED,
+        Step::Warn("\r  0%|          | 0/1 [00:00<?, ?it/s]".as_bytes()),
+        Step::Wait(Duration::from_millis(1)),
+    ];
+    let (told, _, _) = progress_of(start.into_iter().chain(bars).chain([ended(0)])).await;
+    // The first one, and the last one.
+    assert_eq!(told, [Some(0.0), Some(1.0), Some(1.0)]);
+}
+
+/// Tens of megabytes in a pipe cost little of ours: little is read of it, and the program waits.
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_reports_is_slowed_down_and_an_exception_behind_it_is_told() {
+    let lines: &[u8] = "{\"progress\": {\"fraction\": 0.5}}\n".repeat(30_000).into_bytes().leak();
+    let noise: &[u8] = vec![b'x'; 1 << 20].leak();
+    let mut script = vec![STARTED];
+    script.extend((0..25).flat_map(|_| [Step::Report(lines), Step::Report(noise), Step::Report(b"\n")]));
+    script.push(Step::Report(b"{\"error\": {\"name\":\"KeyError\",\"value\":\"\",\"traceback\":\"\"}}\n"));
+    script.push(ended(1));
+    let (told, _, result) = progress_of(script).await;
+    assert_eq!(result.error.unwrap().name, "KeyError");
+    assert!((500..20_000).contains(&result.usage.wall_time.as_millis()), "{:?}", result.usage.wall_time);
+    assert_eq!(told, [Some(0.5)]);
 }
 
 #[tokio::test(start_paused = true)]

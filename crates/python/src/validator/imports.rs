@@ -155,8 +155,9 @@ impl Collector<'_> {
     }
 }
 
-/// Whether a module belongs to Python itself; so does the program's own name. ruff does not count `__future__`.
+/// Whether a module belongs to Python itself; so does the program's own name, and `sandbox`, which every sandbox has.
+/// ruff does not count `__future__`.
 pub(super) fn is_in_standard_library(minor: u8, module: &str) -> bool {
     let first = module.split_once('.').map_or(module, |(first, _)| first);
-    matches!(first, "__main__" | "__future__") || is_known_standard_library(minor, first)
+    matches!(first, "__main__" | "__future__" | "sandbox") || is_known_standard_library(minor, first)
 }

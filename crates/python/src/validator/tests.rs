@@ -307,7 +307,9 @@ fn lists_are_short_and_quote_little() {
 
 #[test]
 fn the_standard_library_has_what_python_says_it_has() {
-    for name in ["os", "_thread", "__future__", "antigravity", "this", "__main__", "os.path", "tomllib", "_ctypes"] {
+    for name in
+        ["os", "_thread", "__future__", "antigravity", "this", "__main__", "os.path", "tomllib", "_ctypes", "sandbox"]
+    {
         assert!(is_in_standard_library(12, name), "{name}");
     }
     assert!(!is_in_standard_library(12, "numpy") && !is_in_standard_library(13, "imp"));

@@ -1738,6 +1738,41 @@ except ImportError as e: print(e)
         "",
     ),
     (
+        "sandbox module",
+        r#"import os, sys
+print("sandbox" in sys.modules, [name for name in sys.modules if name.startswith("sandbox")])
+import sandbox
+print(sandbox, sandbox.progress(0.4, "fitting"), sandbox.progress(message="é"), sandbox.progress(2), sandbox.progress())
+for arguments in (("0.4",), ([],), (0.4, 3)):
+    try:
+        sandbox.progress(*arguments)
+    except TypeError as error:
+        print(error)
+if os.fork() == 0:
+    sandbox.progress(0.5, "child")
+    os._exit(0)
+print(os.wait()[1])
+sandbox.progress(float("nan"), '"\\\\\ud800\n' * 300)
+1 / 0"#,
+        "",
+    ),
+    (
+        "sandbox module of its own",
+        r#"open("sandbox.py", "w").write("value = 1")
+import sandbox; print(sandbox.value, sandbox.__file__)"#,
+        "",
+    ),
+    (
+        "sandbox module without its pipe",
+        r#"import os
+os.close(3)
+file = open("/tmp/three", "wb")
+import sandbox
+sandbox.progress(0.5)
+print(file.fileno(), os.path.getsize("/tmp/three"))"#,
+        "",
+    ),
+    (
         "pickle main",
         r"import pickle, copy
 class C:
