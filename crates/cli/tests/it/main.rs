@@ -35,6 +35,9 @@ mod http;
 mod imports;
 mod leftovers;
 mod output;
+#[path = "../../../store/tests/store/postgres.rs"]
+#[expect(dead_code, reason = "the store's tests use more of it")]
+mod postgres;
 mod programs;
 mod progress;
 mod refusals;

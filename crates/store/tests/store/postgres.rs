@@ -86,7 +86,8 @@ impl Postgres {
         (format!("Host={};Database={name};Username=sandbox", self.folder.path().display()), self.url(&name))
     }
 
-    fn url(&self, database: &str) -> String {
+    /// The connection string of a database; `postgres` is there from the beginning.
+    pub(crate) fn url(&self, database: &str) -> String {
         format!("postgres:///{database}?user=sandbox&host={}", self.folder.path().display())
     }
 }

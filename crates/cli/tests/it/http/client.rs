@@ -154,6 +154,36 @@ impl Connection {
         self.read_answer(false)
     }
 
+    /// The answer of a server that may be killed meanwhile; not held against the document.
+    pub(super) fn try_answer(&mut self) -> io::Result<Answer> {
+        let broken = || io::Error::from(io::ErrorKind::UnexpectedEof);
+        loop {
+            if let Some(end) = self.received.windows(4).position(|window| window == b"\r\n\r\n") {
+                let head = String::from_utf8_lossy(&self.received[..end]).to_lowercase();
+                let length =
+                    head.split_once("content-length: ").and_then(|(_, rest)| rest.lines().next()?.parse().ok());
+                if length.is_some_and(|length: usize| self.received.len() >= end + 4 + length) {
+                    return Ok(self.read_answer(false));
+                }
+            }
+            if self.receive()? == 0 {
+                return Err(broken());
+            }
+        }
+    }
+
+    /// All events of a stream that ends by itself, as text.
+    pub(super) fn events(&mut self, path: &str) -> String {
+        self.send(Request::get(path).header("connection", "close").bytes());
+        while self.receive().unwrap() > 0 {}
+        let all = String::from_utf8(std::mem::take(&mut self.received)).unwrap();
+        let (head, body) = all.split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with("HTTP/1.1 200") && head.contains("content-type: text/event-stream"), "{head}");
+        // Without the sizes of chunks.
+        let lines = body.split("\r\n").filter(|line| usize::from_str_radix(line, 16).is_err());
+        lines.collect()
+    }
+
     /// Status and headers of an answer; the body may follow.
     pub(super) fn head(&mut self) -> Answer {
         let end = loop {
