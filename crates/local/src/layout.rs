@@ -1,8 +1,11 @@
 //! What a sandbox looks like from inside: the read-only root for one Python environment.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
-use aevatar_sandbox_contract::{ErrorCode, ImportPolicy, PythonEnvironment, SandboxError};
+use aevatar_sandbox_contract::{ErrorCode, ImportPolicy, InputFile, PythonEnvironment, SandboxError};
 use aevatar_sandbox_jail::{
     layers::{self, Layer},
     spec::{MemoryDevice, RootEntry},
@@ -19,19 +22,23 @@ pub(crate) const PYTHON: &str = "/opt/python/bin/python";
 pub(crate) const MATPLOTLIB_CACHE: &str = "/tmp/.matplotlib";
 pub(crate) const MATPLOTLIB_CONFIGURATION: &str = "/opt/python/share/matplotlibrc";
 
+/// The variable that tells a fresh interpreter to save the figures that are open at the end of its program.
+pub(crate) const FIGURES: &str = "SANDBOX_FIGURES";
+
 const PREFIX: &str = "/opt/python";
 const POLICY: &str = include_str!("../guest/_sandbox_policy.py");
 
 /// The guest's files, in the folder that [`site_packages`] names.
-pub(crate) const GUEST: [GuestFile; 5] = [
+pub(crate) const GUEST: [GuestFile; 6] = [
     ("_sandbox_runtime.py", include_str!("../guest/_sandbox_runtime.py")),
     ("_sandbox_report.py", include_str!("../guest/_sandbox_report.py")),
+    ("_sandbox_figures.py", include_str!("../guest/_sandbox_figures.py")),
     ("_sandbox_zygote.py", include_str!("../guest/_sandbox_zygote.py")),
     ("_sandbox_imports.py", include_str!("../guest/_sandbox_imports.py")),
     ("_sandbox_policy.py", POLICY),
 ];
 /// How many of them every sandbox has; the others come with an import policy.
-const WITHOUT_POLICY: usize = 3;
+const WITHOUT_POLICY: usize = 4;
 
 const PASSWD: &str = "root:x:0:0:root:/:/sbin/nologin\nsandbox:x:1000:1000:sandbox:/tmp:/sbin/nologin\n";
 const GROUP: &str = "root:x:0:\nsandbox:x:1000:\n";
@@ -174,6 +181,20 @@ pub(crate) fn scratch_files(environment: &PythonEnvironment) -> Vec<PathBuf> {
     }
     let relative = |path: PathBuf| path.strip_prefix("/").map(Path::to_owned).unwrap_or(path);
     files.into_iter().map(relative).collect()
+}
+
+/// The same of a program's input files.
+pub(crate) fn input_files(inputs: &[InputFile]) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = BTreeSet::new();
+    for input in inputs {
+        let path = Path::new("work").join(&input.path);
+        folders.extend(path.ancestors().skip(1).take_while(|folder| *folder != Path::new("work")).map(Path::to_owned));
+        files.push(path);
+    }
+    // A folder's name comes before those of what is in it.
+    files.extend(folders.into_iter().rev());
+    files
 }
 
 /// matplotlib falls back glyph by glyph over the families listed here; `sans-serif` keeps meaning what the program

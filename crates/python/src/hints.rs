@@ -98,6 +98,8 @@ mod tests {
             limits: DEFAULT_LIMITS,
             isolation: None,
             start: None,
+            files: Vec::new(),
+            skipped_files: Vec::new(),
             environment: String::new(),
             queued_at: now,
             started_at: None,

@@ -7,6 +7,7 @@ mod admission;
 mod compile_check;
 pub mod environment;
 mod feed;
+mod files;
 mod hints;
 mod limits;
 mod monitor;

@@ -8,8 +8,8 @@ use std::{
 };
 
 use aevatar_sandbox_contract::{
-    CodeFinding, DEFAULT_LIMITS, ErrorCode, ExecutionId, ExecutionPlan, ExecutionStatus, FileLimits, ImportPolicy,
-    IsolationReport, LimitMaxima, ModuleImport, OutputFiles, PythonEnvironment, PythonError, ResourceLimits,
+    CodeFinding, CollectedFile, DEFAULT_LIMITS, ErrorCode, ExecutionId, ExecutionPlan, ExecutionStatus, FileLimits,
+    ImportPolicy, IsolationReport, LimitMaxima, ModuleImport, PythonEnvironment, PythonError, ResourceLimits,
     ResourceUsage, SandboxBackend, SandboxError, SandboxExecutionRequest, SandboxExecutionResult, Termination,
     TerminationReason, Truncated, ValidationReport, WarmReport, ZygoteMode,
 };
@@ -20,7 +20,7 @@ use crate::{
     admission::Admission,
     compile_check::{self, Compiled},
     environment::{EnvironmentError, EnvironmentSelection, NoProgress, PrepareProgress, PythonEnvironmentManager},
-    hints, limits,
+    files, hints, limits,
     monitor::{ExecutionStreams, PythonExecutionMonitor},
     validator::{ImportRules, PythonCodeValidator, ValidatorOptions},
 };
@@ -42,6 +42,8 @@ pub struct ServiceOptions {
     pub python: Option<PathBuf>,
     /// Whether interpreters may be forked from warm ones; a request may say no for itself.
     pub zygote: ZygoteMode,
+    /// How much is taken of the files that a program leaves, where a request wants them.
+    pub file_limits: FileLimits,
 }
 
 impl Default for ServiceOptions {
@@ -54,6 +56,7 @@ impl Default for ServiceOptions {
             imports: ImportRules::default(),
             python: None,
             zygote: ZygoteMode::On,
+            file_limits: FileLimits::default(),
         }
     }
 }
@@ -152,8 +155,22 @@ impl PythonSandboxService {
         streams: ExecutionStreams,
         cancelled: CancellationToken,
     ) -> Result<SandboxExecutionResult, SandboxError> {
+        Ok(self.execute_with_files(request, streams, cancelled).await?.0)
+    }
+
+    /// The same with the content of the files that the program left: those of the result, in its order.
+    ///
+    /// # Errors
+    /// As [`Self::execute`].
+    pub async fn execute_with_files(
+        &self,
+        request: SandboxExecutionRequest,
+        streams: ExecutionStreams,
+        cancelled: CancellationToken,
+    ) -> Result<(SandboxExecutionResult, Vec<CollectedFile>), SandboxError> {
         let asked = Asked { at: jiff::Timestamp::now(), instant: Instant::now() };
         let limits = limits::resolve(&request, &self.options.default_limits, self.options.maxima.as_ref())?;
+        let inputs = files::check(request.files, &limits)?;
         self.validator.check_size(&request.code)?;
         let _permit = self.admission.enter()?;
         let environment = tokio::select! {
@@ -178,13 +195,13 @@ impl PythonSandboxService {
             import_policy,
             imports: Vec::new(),
             zygote: zygote_mode(self.options.zygote, request.isolation.zygote),
-            files: request.files,
-            output_files: (request.output_files != OutputFiles::None).then(FileLimits::default),
+            files: inputs,
+            output_files: files::limits_of(request.output_files, self.options.file_limits),
         };
         if report.syntax_error.is_some()
             && let Some(error) = self.confirm_syntax_error(&plan, &report, &cancelled).await
         {
-            return Ok(not_run(plan, error, report.warnings, asked, streams).await);
+            return Ok((not_run(plan, error, report.warnings, asked, streams).await, Vec::new()));
         }
         let (warnings, imports) = accepted(report)?;
         plan.imports = imports.iter().map(|import| import.module.clone()).collect();
@@ -196,7 +213,8 @@ impl PythonSandboxService {
         let mut result = watched.result;
         result.hints = hints::hints(&result, &imports);
         result.warnings = warnings;
-        Ok(result)
+        files::put_inline(&mut result, &watched.files, request.output_files, self.options.file_limits);
+        Ok((result, watched.files))
     }
 
     /// Reads a program without running it: syntax, imports, dangerous constructs.

@@ -7,6 +7,7 @@ mod body;
 mod capabilities;
 mod door;
 mod execute;
+mod files;
 mod health;
 mod json;
 mod openapi;
