@@ -1,9 +1,10 @@
 //! Files that go into a sandbox: what a request may send. And what of those that come out is in the result itself.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Arc};
 
 use aevatar_sandbox_contract::{
-    CollectedFile, ErrorCode, FileLimits, InputFile, OutputFiles, ResourceLimits, SandboxError, SandboxExecutionResult,
+    CollectedFile, ErrorCode, FileLimits, ImportDecision, ImportPolicy, InputFile, OutputFiles, ResourceLimits,
+    SandboxError, SandboxExecutionResult,
 };
 
 /// The folder where they go; a path may begin with it.
@@ -96,6 +97,24 @@ fn shown(path: &str) -> String {
 
 fn refused(message: String) -> SandboxError {
     SandboxError::new(ErrorCode::InvalidRequest, message)
+}
+
+/// The policy for reading the program: what it brings itself it may import. While it runs, that is seen by where a module
+/// comes from.
+pub(crate) fn with_own_modules(policy: Option<Arc<ImportPolicy>>, files: &[InputFile]) -> Option<Arc<ImportPolicy>> {
+    let policy = policy?;
+    let own: BTreeSet<&str> = files
+        .iter()
+        .filter_map(|file| file.path.split('/').next())
+        .map(|name| name.strip_suffix(".py").unwrap_or(name))
+        .filter(|name| policy.decide(name, false) == ImportDecision::NotAllowed)
+        .collect();
+    if own.is_empty() {
+        return Some(policy);
+    }
+    let mut extended = ImportPolicy::clone(&policy);
+    extended.allowed.extend(own.into_iter().map(str::to_owned));
+    Some(Arc::new(extended))
 }
 
 /// How much is taken of the files that a program leaves; nothing where they are not wanted.
@@ -192,6 +211,26 @@ mod tests {
         assert!(error.message.contains("1048577 bytes together, more than the `diskLimit` of 1048576"), "{error}");
         let error = check(vec![file("a", (64 << 20) + 1)], &DEFAULT_LIMITS).unwrap_err();
         assert!(error.message.contains("more than 67108864"), "{error}");
+    }
+
+    #[test]
+    fn a_program_may_import_what_it_brings() {
+        let policy = Arc::new(ImportPolicy { allowed: vec!["numpy".to_owned()], blocked: vec!["ctypes".to_owned()] });
+        let decide = |files: &[InputFile], module: &str| {
+            with_own_modules(Some(Arc::clone(&policy)), files).unwrap().decide(module, false)
+        };
+        let files = [file("helper.py", 0), file("pkg/inner/x.py", 0), file("ctypes.py", 0), file("data.csv", 0)];
+        for (module, decision) in [
+            ("helper", ImportDecision::Allowed),
+            ("pkg.inner.x", ImportDecision::Allowed),
+            ("inner", ImportDecision::NotAllowed),
+            ("data", ImportDecision::NotAllowed),
+            ("ctypes", ImportDecision::Blocked),
+        ] {
+            assert_eq!(decide(&files, module), decision, "{module}");
+        }
+        assert_eq!(decide(&[], "helper"), ImportDecision::NotAllowed);
+        assert_eq!(with_own_modules(None, &files), None);
     }
 
     proptest! {

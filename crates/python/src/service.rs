@@ -179,8 +179,9 @@ impl PythonSandboxService {
             () = self.stopping.cancelled() => return Err(broken_off(ErrorCode::Interrupted, "the service stopped")),
         };
         let import_policy = self.options.imports.policy(&environment);
+        let rules = files::with_own_modules(import_policy.clone(), &inputs);
         let report = tokio::select! {
-            report = self.read(&self.readers, &request.code, &environment, import_policy.clone()) => report?,
+            report = self.read(&self.readers, &request.code, &environment, rules) => report?,
             () = cancelled.cancelled() => return Err(broken_off(ErrorCode::Cancelled, "cancelled")),
             () = self.stopping.cancelled() => return Err(broken_off(ErrorCode::Interrupted, "the service stopped")),
         };

@@ -9,7 +9,7 @@ use std::{
 };
 
 use aevatar_sandbox::{
-    ByteQuantity, CancellationToken, CpuQuantity, ExecutionStatus, ExecutionStreams, PythonSandboxService,
+    ByteQuantity, CancellationToken, CpuQuantity, ExecutionStatus, ExecutionStreams, OutputFiles, PythonSandboxService,
     SandboxExecutionRequest, SandboxExecutionResult, SandboxResources, ServiceOptions, TerminalProgress,
     TerminationReason, ZygoteMode, configuration::ConfigurationOverride, local_service_in,
 };
@@ -20,6 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::{
     FAILURE, Isolation, PythonArgument, configured,
     errors::{self, CANCELLED, INTERRUPTED},
+    files::{self, OutputFolder},
     program,
 };
 
@@ -64,6 +65,14 @@ pub(crate) struct RunArguments {
     /// Python environment, as made by `env prepare --name`
     #[arg(long, value_name = "NAME")]
     environment: Option<String>,
+
+    /// A file for the program: `/work` has it by its name, or by PATH. May be given more than once
+    #[arg(long = "input", value_name = "FILE[:PATH]")]
+    inputs: Vec<String>,
+
+    /// Where the files go that the program leaves in /work; made if need be. Files of the same name are replaced
+    #[arg(long, value_name = "DIR")]
+    output_dir: Option<PathBuf>,
 
     /// Print the result as JSON, and nothing else
     #[arg(long)]
@@ -126,6 +135,7 @@ fn run_program(arguments: RunArguments) -> anyhow::Result<ExitCode> {
     // pays for the programs that come later, of which there are none here.
     let options = ServiceOptions { maxima: None, zygote: ZygoteMode::Off, ..configuration.service_options() };
     let folder = configured::data_folder(&configuration)?;
+    let output = arguments.output_dir.as_deref().map(OutputFolder::open).transpose()?;
     let request = request(arguments)?;
 
     let runtime =
@@ -139,15 +149,21 @@ fn run_program(arguments: RunArguments) -> anyhow::Result<ExitCode> {
         };
         let cancelled = CancellationToken::new();
         let stopper = tokio::spawn(stop_on_signal(service.clone(), cancelled.clone()));
-        let result = service.execute_with(request, streams, cancelled).await;
+        let result = service.execute_with_files(request, streams, cancelled).await;
         service.shutdown().await;
         stopper.abort();
         result
     });
     // A read of the terminal in the background cannot be broken off; it must not hold up the end.
     runtime.shutdown_background();
-    let result = outcome?;
-    report(&result, json)?;
+    let (result, files) = outcome?;
+    let saved = output.as_ref().map_or(Ok(()), |folder| folder.save(result.execution_id, &files));
+    report(&result, output.as_ref().filter(|_| saved.is_ok()), json)?;
+    if let Err(error) = saved {
+        // Beside the result, which is there all the same.
+        drop(writeln!(io::stderr(), "aevatar-sandbox: {error:#}"));
+        return Ok(ExitCode::from(FAILURE));
+    }
     Ok(exit_code(&result))
 }
 
@@ -166,6 +182,8 @@ async fn stop_on_signal(service: PythonSandboxService, cancelled: CancellationTo
 }
 
 fn request(arguments: RunArguments) -> anyhow::Result<SandboxExecutionRequest> {
+    let wants_files = arguments.json || arguments.output_dir.is_some();
+    let files = arguments.inputs.iter().map(|input| files::read_input(input)).collect::<anyhow::Result<_>>()?;
     let mut args = arguments.args;
     let code = match (arguments.code, arguments.file) {
         (Some(code), first) => {
@@ -187,18 +205,20 @@ fn request(arguments: RunArguments) -> anyhow::Result<SandboxExecutionRequest> {
             cpu_time: arguments.cpu_time,
         },
         environment: arguments.environment,
+        files,
+        output_files: if wants_files { OutputFiles::List } else { OutputFiles::None },
         ..SandboxExecutionRequest::default()
     })
 }
 
-fn report(result: &SandboxExecutionResult, json: bool) -> anyhow::Result<()> {
+fn report(result: &SandboxExecutionResult, saved: Option<&OutputFolder>, json: bool) -> anyhow::Result<()> {
     if json {
         let mut text = serde_json::to_vec(result).context("could not write the result as JSON")?;
         text.push(b'\n');
         // Whoever closed our stdout does not want it.
         drop(io::stdout().write_all(&text));
     } else {
-        let mut text = String::new();
+        let mut text = saved.map_or_else(String::new, |folder| folder.told(result));
         if result.status != ExecutionStatus::Completed {
             text.push_str(&verdict_line(result));
         }

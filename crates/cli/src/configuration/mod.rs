@@ -23,7 +23,7 @@ use std::{
 };
 
 use aevatar_sandbox_contract::{
-    ByteQuantity, CpuQuantity, DEFAULT_LIMITS, IsolationTier, LimitMaxima, ResourceLimits, ZygoteMode,
+    ByteQuantity, CpuQuantity, DEFAULT_LIMITS, FileLimits, IsolationTier, LimitMaxima, ResourceLimits, ZygoteMode,
 };
 use aevatar_sandbox_local::ZygoteOptions;
 use aevatar_sandbox_python::{ImportRules, ServiceOptions, ValidatorOptions, default_concurrency};
@@ -139,6 +139,7 @@ impl Configuration {
             validator: self.validator.clone(),
             imports: self.imports.clone(),
             python: self.python.clone(),
+            file_limits: FileLimits::default(),
         }
     }
 
