@@ -150,7 +150,11 @@ const DRAWING: [&[u8]; 4] = [b"plot", b"pylab", b"seaborn", b"hist"];
 /// Whether a program, or a module that it brings, has a word of drawing. A fresh interpreter prepares for figures only
 /// then, because that takes an import.
 pub(crate) fn may_draw(execution: &ExecutionPlan) -> bool {
-    let modules = execution.files.iter().filter(|file| file.path.ends_with(".py")).map(|file| file.content.as_slice());
+    let modules = execution
+        .files
+        .iter()
+        .filter(|file| file.path.strip_suffix(".py").is_some())
+        .map(|file| file.content.as_slice());
     let mut texts = std::iter::once(execution.code.as_slice()).chain(modules);
     texts.any(|text| DRAWING.iter().any(|word| text.windows(word.len()).any(|part| part == *word)))
 }

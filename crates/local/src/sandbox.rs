@@ -31,7 +31,7 @@ use tokio::{
 use crate::{
     backend::{Host, failed},
     boxes::{BoxFacts, DiskLimits, HeldDisk, LaunchedParts, cgroup_failed},
-    collect::{Collection, collect},
+    collect::{Collection, collect, is_untouched},
     plan::{SandboxPlan, ScratchPlan, cgroup_limits, plan, zygote_differences},
     setup,
     uids::UidSlot,
@@ -561,6 +561,10 @@ impl RunningSandbox for LocalSandbox {
             None => self.work.take(),
         };
         let Some(work) = work else { return nothing(SkipReason::Unreadable) };
+        if is_untouched(&work, &collection) {
+            self.work = Some(work);
+            return CollectedFiles::default();
+        }
         let patience = Duration::from_millis(collection.limits.max_time_ms).saturating_add(COLLECTION_GRACE);
         let collecting = tokio::task::spawn_blocking(move || collect(&work, &collection));
         match timeout(patience, collecting).await {

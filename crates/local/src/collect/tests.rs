@@ -67,6 +67,8 @@ fn new_and_changed_files_are_taken() {
 
 #[test]
 fn a_hostile_tree_is_survived() {
+    use SkipReason::{NameNotUtf8, NotRegular, TooLarge, Unreadable};
+
     let outside = tempfile::tempdir().unwrap();
     std::fs::write(outside.path().join("secret"), "of the host").unwrap();
     let work = tempfile::tempdir().unwrap();
@@ -84,7 +86,7 @@ fn a_hostile_tree_is_survived() {
     std::fs::write(work.path().join(OsStr::from_bytes(b"broken-\xff")), "3").unwrap();
     std::fs::create_dir(work.path().join(OsStr::from_bytes(b"folder-\xff"))).unwrap();
     std::fs::write(at("unreadable"), "4").unwrap();
-    std::fs::set_permissions(at("unreadable"), std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(at("unreadable"), std::fs::Permissions::from_mode(0o000)).unwrap();
     std::fs::write(at("one"), "hard").unwrap();
     std::fs::hard_link(at("one"), at("two")).unwrap();
     let before = open_descriptors();
@@ -94,7 +96,6 @@ fn a_hostile_tree_is_survived() {
     let mut expected = vec!["new\nline", "one", "tab\t\u{202e}", "two"];
     expected.extend(is_root.then_some("unreadable"));
     assert_eq!(paths(&found), expected);
-    use SkipReason::{NameNotUtf8, NotRegular, TooLarge, Unreadable};
     let mut expected = vec![
         ("broken-\u{fffd}", NameNotUtf8),
         ("fifo", NotRegular),
@@ -112,6 +113,42 @@ fn a_hostile_tree_is_survived() {
     // The positive control: what was not followed is there to be read.
     assert!(std::fs::read_to_string(at("linked-folder").join("secret")).unwrap().contains("of the host"));
     assert!(!found.files.iter().any(|file| file.content.windows(7).any(|part| part == b"of the ")));
+}
+
+#[test]
+fn that_nothing_was_left_is_seen_at_once() {
+    let untouched = |change: &dyn Fn(&Path), known: &[(&str, &[u8])]| {
+        let work = tempfile::tempdir().unwrap();
+        for (path, content) in known {
+            std::fs::create_dir_all(work.path().join(path).parent().unwrap()).unwrap();
+            std::fs::write(work.path().join(path), content).unwrap();
+        }
+        change(work.path());
+        let known: Vec<_> = known
+            .iter()
+            .map(|(path, content)| InputFile { path: (*path).to_owned(), content: content.to_vec() })
+            .collect();
+        let wanted = Collection { limits: FileLimits::default(), known };
+        let found = is_untouched(&folder(work.path()), &wanted);
+        // It never says so where a walk finds something.
+        assert!(!found || collect(&folder(work.path()), &wanted) == CollectedFiles::default());
+        found
+    };
+    let main: [(&str, &[u8]); 1] = [("main.py", b"print(1)")];
+    assert!(untouched(&|_| {}, &main));
+    assert!(untouched(&|work| std::fs::remove_file(work.join("main.py")).unwrap(), &main));
+    assert!(!untouched(&|work| std::fs::write(work.join("main.py"), "print(2)").unwrap(), &main));
+    assert!(!untouched(&|work| std::fs::write(work.join("main.py"), "").unwrap(), &main));
+    assert!(!untouched(&|work| std::fs::write(work.join("new"), "").unwrap(), &main));
+    assert!(!untouched(&|work| std::fs::create_dir(work.join("folder")).unwrap(), &main));
+    let replaced = |work: &Path| {
+        std::fs::remove_file(work.join("main.py")).unwrap();
+        symlink("/etc/hostname", work.join("main.py")).unwrap();
+    };
+    assert!(!untouched(&replaced, &main));
+    // What takes longer is not looked at here.
+    assert!(!untouched(&|_| {}, &[("a/b", b"x")]));
+    assert!(!untouched(&|_| {}, &[("big", &[0; MAX_AT_ONCE + 1])]));
 }
 
 #[test]
