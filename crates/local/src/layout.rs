@@ -238,6 +238,13 @@ cases = json.load(sys.stdin)
 json.dump([words[names["decide"](set(allowed), set(blocked), *rest)] for allowed, blocked, *rest in cases], sys.stdout)
 "#;
 
+    #[test]
+    fn files_come_before_their_folders() {
+        let inputs = ["a/b/c", "a/d", "e"].map(|path| InputFile { path: path.to_owned(), content: Vec::new() });
+        let shown: Vec<_> = input_files(&inputs).iter().map(|path| path.display().to_string()).collect();
+        assert_eq!(shown, ["work/a/b/c", "work/a/d", "work/e", "work/a/b", "work/a"]);
+    }
+
     fn decided_by_the_guest(cases: &serde_json::Value) -> Vec<String> {
         let mut python = Command::new("python3")
             .args(["-I", "-c", GUEST, POLICY])

@@ -44,7 +44,8 @@ impl OutputFolder {
     pub(crate) fn open(path: &Path) -> anyhow::Result<Self> {
         fs_err::create_dir_all(path)?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = openat(CWD, path, flags, Mode::empty()).with_context(|| format!("could not open {path:?}"))?;
+        let folder =
+            openat(CWD, path, flags, Mode::empty()).with_context(|| format!("could not open `{}`", path.display()))?;
         Ok(Self { path: path.to_owned(), folder })
     }
 

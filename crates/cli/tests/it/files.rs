@@ -90,8 +90,8 @@ fn a_program_gets_its_files_and_leaves_others() {
             "[{'a': '1', 'b': '2'}] ['__pycache__', 'a', 'data', 'helper.py', 'in.csv', 'main.py', 'out.json']\n";
         assert_eq!((outcome.code, outcome.stdout.as_str()), (0, listed), "{outcome:?}");
         let saved = ["a/b/c.txt (4 bytes)", "in.csv (12 bytes)", "out.json (1 bytes)"];
-        let told: String = saved.iter().map(|line| format!("saved: {output}/{line}\n")).collect();
-        assert_eq!(outcome.stderr, told, "round {round}");
+        let told: Vec<String> = saved.iter().map(|line| format!("saved: {output}/{line}")).collect();
+        assert_eq!(outcome.stderr.lines().collect::<Vec<_>>(), told, "round {round}");
     }
     assert_eq!(std::fs::read_to_string(at("out/a/b/c.txt")).unwrap(), "deep");
     assert_eq!(std::fs::read_to_string(at("out/in.csv")).unwrap(), "a,b\n1,2\n3,4\n");

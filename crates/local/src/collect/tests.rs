@@ -148,7 +148,7 @@ fn that_nothing_was_left_is_seen_at_once() {
     assert!(!untouched(&replaced, &main));
     // What takes longer is not looked at here.
     assert!(!untouched(&|_| {}, &[("a/b", b"x")]));
-    assert!(!untouched(&|_| {}, &[("big", &[0; MAX_AT_ONCE + 1])]));
+    assert!(!untouched(&|_| {}, &[("big", vec![0; MAX_AT_ONCE + 1].as_slice())]));
 }
 
 #[test]
