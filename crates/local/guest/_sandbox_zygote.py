@@ -261,10 +261,14 @@ def _write_inputs(descriptor, order):
     """Writes the files that came with the program, piece by piece: all at once would be the program's memory."""
     offset = order["offset"]
     for path, size in order["files"]:
-        path = f"{FOLDER}/{path}"
-        if "/" in path[len(FOLDER) + 1 :]:
-            os.makedirs(os.path.dirname(path), 0o755, exist_ok=True)
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        folder = FOLDER
+        for name in path.split("/")[:-1]:
+            folder += "/" + name
+            try:
+                os.mkdir(folder, 0o755)
+            except FileExistsError:
+                pass
+        file = os.open(f"{FOLDER}/{path}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
         end = offset + size
         while offset < end and (part := os.pread(descriptor, min(end - offset, PIECE), offset)):
             offset += os.write(file, part)

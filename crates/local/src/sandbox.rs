@@ -556,13 +556,13 @@ impl RunningSandbox for LocalSandbox {
     async fn collect_files(&mut self) -> CollectedFiles {
         let Some(collection) = self.collection.take() else { return CollectedFiles::default() };
         let disk = self.held.as_ref().and_then(|held| held.disk.as_ref());
-        let work = match disk {
-            Some(disk) => disk.work().ok(),
-            None => self.work.take(),
+        let (work, is_in_memory) = match disk {
+            Some(disk) => (disk.work().ok(), false),
+            None => (self.work.take(), true),
         };
         let Some(work) = work else { return nothing(SkipReason::Unreadable) };
         if is_untouched(&work, &collection) {
-            self.work = Some(work);
+            self.work = is_in_memory.then_some(work);
             return CollectedFiles::default();
         }
         let patience = Duration::from_millis(collection.limits.max_time_ms).saturating_add(COLLECTION_GRACE);

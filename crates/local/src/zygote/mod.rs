@@ -171,8 +171,10 @@ impl Warm {
         self.counts.add(&choice.missing);
         let planned = scratch(execution, host.tier, host.disks.is_ok()).ok()?;
         let (bytes, inodes) = needs(&execution.files);
-        if bytes > planned.limits.disk_limit.bytes() / 2 || inodes > planned.limits.inode_limit / 2 {
-            // A worker that could not write them would be lost; init says what is wrong.
+        let limits = &planned.limits;
+        let room = limits.disk_limit.bytes().min(limits.memory_limit.bytes() / 2) / 2;
+        if bytes > room || inodes > limits.inode_limit / 2 {
+            // A worker that could not write them would be lost, and the next one, too; init says what is wrong.
             return None;
         }
         let wanted = disk_of(&planned);
