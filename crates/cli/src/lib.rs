@@ -14,10 +14,13 @@ pub use aevatar_sandbox_contract::*;
 pub use aevatar_sandbox_jail::enter_if_requested;
 pub use aevatar_sandbox_local::{BARE, LocalBackend, LocalBackendOptions, ZygoteOptions, ZygoteProfile};
 pub use aevatar_sandbox_python::{
-    CancellationToken, DangerousConstructs, EnvironmentError, EnvironmentSelection, EnvironmentSummary,
-    ExecutionStreams, ImportRules, NoProgress, PrepareProgress, PythonCodeValidator, PythonEnvironmentManager,
-    PythonExecutionMonitor, PythonSandboxService, ServiceOptions, TerminalProgress, ValidatorOptions,
+    CancellationToken, DangerousConstructs, EnvironmentError, EnvironmentSelection, EnvironmentSummary, ExecuteOptions,
+    ExecutionObserver, ExecutionOutcome, ExecutionStreams, ImportRules, NoProgress, OutputRange, PrepareProgress,
+    PythonCodeValidator, PythonEnvironmentManager, PythonExecutionMonitor, PythonSandboxService, QueueState,
+    ServiceOptions, TerminalProgress, ValidatorOptions,
 };
+
+pub use aevatar_sandbox_store::{ConnectionString, Store, StoreLocation};
 
 /// A service that runs programs on this host, with environments and disk images in the user's cache. Programs start in
 /// interpreters forked from warm ones, which are made after the first program came; [`PythonSandboxService::warm_up`]

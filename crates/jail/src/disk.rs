@@ -27,7 +27,7 @@ use fs_err as fs;
 use rustix::{
     fs::{
         AtFlags, CWD, Gid, Mode, OFlags, ResolveFlags, SeekFrom, Uid, chownat, fstat, fstatvfs, ftruncate, mkdirat,
-        open, openat2, seek, statvfs, unlinkat,
+        open, openat, openat2, seek, statvfs, unlinkat,
     },
     io::Errno,
     mount::{FsMountFlags, FsOpenFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen},
@@ -264,12 +264,8 @@ impl DiskImages {
     /// A nameless copy of `template`: only what is written in it, so a few hundred kilobytes.
     fn copy(&self, template: &Path) -> Result<OwnedFd, Errno> {
         let source = open(template, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-        let copy = rustix::fs::openat(
-            CWD,
-            &self.folder,
-            OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC,
-            Mode::from_raw_mode(0o600),
-        )?;
+        let copy =
+            openat(CWD, &self.folder, OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC, Mode::from_raw_mode(0o600))?;
         let size = fstat(&source)?.st_size.cast_unsigned();
         ftruncate(&copy, size)?;
         let mut buffer = vec![0_u8; 256 * 1024];
@@ -297,6 +293,16 @@ impl DiskImages {
 }
 
 impl Disk {
+    /// The folder of it that a sandbox sees as `/work`. Whoever holds it keeps the filesystem from being used again.
+    ///
+    /// # Errors
+    /// No descriptors left.
+    pub fn work(&self) -> io::Result<OwnedFd> {
+        // The sandbox sees the folder and not the one above, so nothing else can be in its place.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(openat(&self.anchor, "work", flags, Mode::empty())?)
+    }
+
     /// Whether its image takes little of the host's disk.
     fn is_small(&self) -> bool {
         fstat(&self.image).is_ok_and(|status| status.st_blocks.cast_unsigned().saturating_mul(512) <= MOST_TAKEN)
@@ -373,7 +379,7 @@ fn make_folder(mount: &OwnedFd, name: &str, host_uid: u32) -> Result<(), Errno> 
 
 #[cfg(test)]
 mod tests {
-    use rustix::fs::{XattrFlags, fsetxattr, openat, symlinkat};
+    use rustix::fs::{XattrFlags, fsetxattr, symlinkat};
 
     use super::*;
 

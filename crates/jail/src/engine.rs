@@ -65,7 +65,7 @@ pub struct LaunchFds {
 /// Where the program of a sandbox comes from.
 #[derive(Debug)]
 pub enum ProgramFds {
-    /// Init writes this file into the sandbox, forks and executes it.
+    /// Init unpacks this into the sandbox, forks and executes it; see [`crate::source::pack`].
     Source(OwnedFd),
     /// A zygote forks a worker into the sandbox, which gets it later.
     Fork {

@@ -23,7 +23,8 @@ use crate::{
     mount::{attach, clone_mount, create_filesystem, harmless},
     network, privileges, program,
     protocol::{MainEnd, SandboxMessage, ScratchUsage, receive, send, send_raw},
-    root::{SCRATCH, make_links, mount_proc, write_all},
+    root::{SCRATCH, make_links, mount_proc},
+    source,
     spec::{INNER_ID, SandboxSpec, ScratchBacking, WRITABLE},
     sys::{clone, descriptors, signals},
     zygote::fork_request,
@@ -95,7 +96,10 @@ fn prepare(spec: &SandboxSpec, fds: &LaunchFds, life: &OwnedFd) -> Result<Vec<Ow
     }
     // A forked worker brings its own.
     if let ProgramFds::Source(source) = &fds.program {
-        write_program(spec, source).during(SetupStep::WriteProgram, spec.program_path.display())?;
+        source::unpack(source, &spec.program_path).during(SetupStep::WriteProgram, spec.program_path.display())?;
+    }
+    if let ScratchBacking::Tmpfs { .. } = spec.scratch {
+        show_work(&fds.events).during(SetupStep::Channel, "/work")?;
     }
     chdir("/work").during(SetupStep::WriteProgram, "/work")?;
     privileges::become_unreadable(layers::is_on(Layer::UnreadableInit))
@@ -179,20 +183,11 @@ fn mount_scratch(spec: &SandboxSpec, mount: Option<&OwnedFd>) -> Result<(), Setu
     make_links(&spec.scratch_links)
 }
 
-/// Copies the program from its descriptor into the sandbox.
-fn write_program(spec: &SandboxSpec, source: &OwnedFd) -> Result<(), Errno> {
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
-    let file = open(&spec.program_path, flags, Mode::from_raw_mode(0o644))?;
-    let mut buffer = vec![0_u8; 64 * 1024];
-    let mut offset = 0;
-    loop {
-        let count = rustix::io::retry_on_intr(|| rustix::io::pread(source, &mut buffer, offset))?;
-        if count == 0 {
-            return Ok(());
-        }
-        write_all(&file, buffer.get(..count).ok_or(Errno::IO)?)?;
-        offset += count as u64;
-    }
+/// Gives the server its way to the files that a program leaves in memory: with the last process their mount namespace is
+/// gone. What is on a disk it reaches through the disk.
+fn show_work(events: &OwnedFd) -> Result<(), Errno> {
+    let work = open("/work", OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    send(events, &SandboxMessage::Work, &[work.as_fd()])
 }
 
 /// Forks the process that becomes the program.

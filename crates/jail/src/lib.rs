@@ -21,6 +21,7 @@ pub mod protocol;
 mod readiness;
 mod root;
 pub mod seccomp;
+pub mod source;
 pub mod spec;
 mod sys;
 #[path = "sys/worker/wire.rs"]

@@ -105,6 +105,8 @@ pub enum SandboxMessage {
     Failed(SetupFailure),
     /// From a forked worker: it is locked in and waits for a program.
     Parked,
+    /// From init, before there is a program: the folder `/work`, as a descriptor beside it, where that is in memory.
+    Work,
 }
 
 /// How full the writable folders are.

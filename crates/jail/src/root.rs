@@ -144,7 +144,7 @@ fn create_file(path: &Path) -> Result<OwnedFd, Errno> {
     open(path, OFlags::WRONLY | OFlags::CREATE | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::from_raw_mode(0o644))
 }
 
-fn make_parent(path: &Path) -> Result<(), Errno> {
+pub(crate) fn make_parent(path: &Path) -> Result<(), Errno> {
     path.parent().map_or(Ok(()), make_directory)
 }
 

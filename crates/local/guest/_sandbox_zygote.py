@@ -35,6 +35,8 @@ PROGRAM = "/work/main.py"
 FOLDER = "/work"
 # Characters of a reason why a zygote cannot be.
 MAX_REASON = 200
+# Bytes that are copied at once.
+PIECE = 1 << 20
 # The highest descriptor that a zygote has for itself.
 LAST_FILE = 6
 
@@ -108,6 +110,8 @@ LATE_BUILTINS = {"open", "copyright", "credits", "exit", "help", "license", "qui
 HIDING_PLACES = ("path", "argv", "ps1", "ps2", "last_exc", "last_type", "last_value", "last_traceback", "path_hooks",
                  "path_importer_cache", "meta_path", "__interactivehook__")
 
+# Whether figures that are open at the end are saved.
+saves_figures = False
 # The last of the modules that a worker was forked with. What comes after it in the list is the program's.
 last_inherited = None
 # The names and values of `builtins` that are left at the end.
@@ -214,8 +218,11 @@ def _find_pools():
 
 def prepare(descriptor):
     """Makes this process what a fresh interpreter is before it runs its program. Returns the source."""
+    global saves_figures
     order, source = _read_order(descriptor)
     _write(PROGRAM, source)
+    _write_inputs(descriptor, order)
+    saves_figures = order["figures"]
     for number, value in order["limits"]:
         _limit(number, value)
     _set_variables(order["env"])
@@ -237,13 +244,36 @@ def prepare(descriptor):
 
 
 def _read_order(descriptor):
-    size = os.fstat(descriptor).st_size
-    content = bytearray()
-    while len(content) < size and (part := os.pread(descriptor, size - len(content), len(content))):
+    length = int.from_bytes(_read(descriptor, 4, 0), "little")
+    order = json.loads(_read(descriptor, length, 4))
+    order["offset"] = 4 + length + order["source"]
+    return order, _read(descriptor, order["source"], 4 + length)
+
+
+def _read(descriptor, size, offset):
+    content = os.pread(descriptor, size, offset)
+    while len(content) < size and (part := os.pread(descriptor, size - len(content), offset + len(content))):
         content += part
+    return content
+
+
+def _write_inputs(descriptor, order):
+    """Writes the files that came with the program, piece by piece: all at once would be the program's memory."""
+    offset = order["offset"]
+    for path, size in order["files"]:
+        folder = FOLDER
+        for name in path.split("/")[:-1]:
+            folder += "/" + name
+            try:
+                os.mkdir(folder, 0o755)
+            except FileExistsError:
+                pass
+        file = os.open(f"{FOLDER}/{path}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+        end = offset + size
+        while offset < end and (part := os.pread(descriptor, min(end - offset, PIECE), offset)):
+            offset += os.write(file, part)
+        os.close(file)
     os.close(descriptor)
-    length = int.from_bytes(content[:4], "little")
-    return json.loads(content[4 : 4 + length]), bytes(memoryview(content)[4 + length :])
 
 
 def _write(path, content):
@@ -280,11 +310,13 @@ def _seed():
 
 def _rehearse_own():
     """What `prepare` and `finish` do, without an effect."""
-    order = json.dumps({"args": [], "env": {"A": "b"}, "limits": [[1, 2]], "cpus": 1}).encode()
+    order = {"args": [], "env": {"A": "b"}, "limits": [[1, 2]], "cpus": 1, "figures": True, "source": 4, "files": []}
+    order = json.dumps(order).encode()
     descriptor = os.memfd_create("rehearsal", os.MFD_CLOEXEC)
     os.write(descriptor, len(order).to_bytes(4, "little") + order + b"pass")
-    _, source = _read_order(descriptor)
+    order, source = _read_order(descriptor)
     _write(f"{FOLDER}/rehearsal", source)
+    _write_inputs(descriptor, order)
     os.unlink(f"{FOLDER}/rehearsal")
     _limit(resource.RLIMIT_NOFILE, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     _seed()
@@ -322,6 +354,8 @@ def _end(status, exit):
         code = _exit_code(exit)
     del exit
     yield partial(methodcaller("_shutdown"), threading), threading
+    if saves_figures and "matplotlib.pyplot" in all_modules:
+        yield _sandbox_runtime.save_figures, None
     yield run_exit_functions, None
     if _thread._count():
         # Daemon threads are stopped by nothing but an interpreter that ends.

@@ -3,24 +3,26 @@
 use std::{io, os::fd::OwnedFd, path::PathBuf, sync::Arc};
 
 use aevatar_sandbox_contract::{
-    ErrorCode, ExecutionPlan, IsolationReport, IsolationTier, ProgramStart, ResourceLimits, SandboxError,
+    ErrorCode, ExecutionPlan, InputFile, IsolationReport, IsolationTier, ProgramStart, ResourceLimits, SandboxError,
 };
 use aevatar_sandbox_jail::{
     Engine, LaunchFds, ProgramFds, SandboxHandle,
     cgroup::{CgroupError, SandboxCgroup},
     disk::{Disk, DiskError, DiskImages},
+    source::pack,
     spec::{Identity, ScratchBacking},
     zygote,
 };
 use rustix::{
-    fs::{Gid, MemfdFlags, Mode, OFlags, Uid, fchown, memfd_create},
+    fs::{Gid, Uid, fchown},
     pipe::{PipeFlags, pipe_with},
 };
 
 use crate::{
     backend::{Host, failed},
-    layout::scratch_files,
-    plan::{HostAbilities, ScratchPlan, cgroup_limits, plan, scratch},
+    collect::Collection,
+    layout::{FIGURES, input_files, scratch_files},
+    plan::{HostAbilities, ScratchPlan, cgroup_limits, may_draw, plan, scratch},
     setup::{self, Layers},
     uids::UidSlot,
     zygote::{Pulse, ReadyZygote, is_set_late},
@@ -61,6 +63,8 @@ pub(crate) struct LaunchedParts {
     pub(crate) limits: ResourceLimits,
     pub(crate) isolation: IsolationReport,
     pub(crate) start: ProgramStart,
+    /// What is to be collected of a program that has started; a worker's is told at its check-out.
+    pub(crate) collection: Option<Collection>,
     pub(crate) activity: Arc<Pulse>,
 }
 
@@ -98,6 +102,16 @@ pub(crate) struct HeldDisk {
 }
 
 impl HeldDisk {
+    /// The folder that the sandbox sees as `/work`.
+    pub(crate) fn work(&self) -> io::Result<OwnedFd> {
+        self.disk.work()
+    }
+
+    /// Tells which files a program brings, so that they do not count as something that it left.
+    pub(crate) fn expect(&mut self, inputs: &[InputFile]) {
+        self.files.splice(0..0, input_files(inputs));
+    }
+
     /// Gives it back, when all that could write to it is dead. Takes the kernel up to a millisecond.
     pub(crate) fn give_back(self) {
         self.disks.give_back(self.disk, &self.files);
@@ -176,7 +190,12 @@ impl Host {
         }
         let (program, checkout) = match origin {
             Origin::Cold => {
-                let source = program_file(&execution.code).map_err(|error| failed("hand over the program", error))?;
+                let files: Vec<(&str, &[u8])> =
+                    execution.files.iter().map(|file| (file.path.as_str(), file.content.as_slice())).collect();
+                let source = pack(&execution.code, &files).map_err(|error| failed("hand over the program", error))?;
+                if execution.output_files.is_some() && may_draw(execution) {
+                    sandbox.spec.env.push((FIGURES.to_owned(), "1".to_owned()));
+                }
                 (ProgramFds::Source(source), None)
             }
             Origin::Fork { zygote, rehearse, .. } => {
@@ -213,6 +232,10 @@ impl Host {
             limits: sandbox.limits,
             isolation,
             start: ProgramStart::COLD,
+            collection: match origin {
+                Origin::Cold => Collection::of(execution),
+                Origin::Fork { .. } => None,
+            },
             activity: Arc::clone(&self.activity),
         })
     }
@@ -260,8 +283,9 @@ impl Host {
         let limits = &planned.limits;
         match disks.create(limits.disk_limit.bytes(), limits.inode_limit, self.identity.host_uid(uid.slot)) {
             Ok((disk, mount)) => {
-                let files = scratch_files(&execution.environment);
-                Ok((planned, Some((HeldDisk { disk, disks: disks.clone(), files }, mount)), None))
+                let mut held = HeldDisk { disk, disks: disks.clone(), files: scratch_files(&execution.environment) };
+                held.expect(&execution.files);
+                Ok((planned, Some((held, mount)), None))
             }
             // A default may be lowered; what was asked for is given or refused.
             Err(error @ DiskError::HostFull { .. }) if !execution.disk_limit_is_default => {
@@ -271,16 +295,6 @@ impl Host {
             Err(error) => Ok((scratch(execution, self.tier, false)?, None, Some(error.to_string()))),
         }
     }
-}
-
-/// The program as a file without a name, which init can read at its own pace.
-fn program_file(code: &[u8]) -> io::Result<OwnedFd> {
-    let memory = memfd_create("program", MemfdFlags::CLOEXEC)?;
-    // A second, read-only description: the sandbox's init must not be able to change what the server holds.
-    let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&memory));
-    let reader = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    std::io::Write::write_all(&mut std::fs::File::from(memory), code)?;
-    Ok(reader)
 }
 
 pub(crate) fn cgroup_failed(error: CgroupError) -> SandboxError {

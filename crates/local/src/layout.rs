@@ -1,8 +1,11 @@
 //! What a sandbox looks like from inside: the read-only root for one Python environment.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+};
 
-use aevatar_sandbox_contract::{ErrorCode, ImportPolicy, PythonEnvironment, SandboxError};
+use aevatar_sandbox_contract::{ErrorCode, ImportPolicy, InputFile, PythonEnvironment, SandboxError};
 use aevatar_sandbox_jail::{
     layers::{self, Layer},
     spec::{MemoryDevice, RootEntry},
@@ -19,20 +22,24 @@ pub(crate) const PYTHON: &str = "/opt/python/bin/python";
 pub(crate) const MATPLOTLIB_CACHE: &str = "/tmp/.matplotlib";
 pub(crate) const MATPLOTLIB_CONFIGURATION: &str = "/opt/python/share/matplotlibrc";
 
+/// The variable that tells a fresh interpreter to save the figures that are open at the end of its program.
+pub(crate) const FIGURES: &str = "SANDBOX_FIGURES";
+
 const PREFIX: &str = "/opt/python";
 const POLICY: &str = include_str!("../guest/_sandbox_policy.py");
 
 /// The guest's files, in the folder that [`site_packages`] names.
-pub(crate) const GUEST: [GuestFile; 6] = [
+pub(crate) const GUEST: [GuestFile; 7] = [
     ("_sandbox_runtime.py", include_str!("../guest/_sandbox_runtime.py")),
     ("_sandbox_report.py", include_str!("../guest/_sandbox_report.py")),
+    ("_sandbox_figures.py", include_str!("../guest/_sandbox_figures.py")),
     ("_sandbox_zygote.py", include_str!("../guest/_sandbox_zygote.py")),
     ("sandbox.py", include_str!("../guest/sandbox.py")),
     ("_sandbox_imports.py", include_str!("../guest/_sandbox_imports.py")),
     ("_sandbox_policy.py", POLICY),
 ];
 /// How many of them every sandbox has; the others come with an import policy.
-const WITHOUT_POLICY: usize = 4;
+const WITHOUT_POLICY: usize = 5;
 
 const PASSWD: &str = "root:x:0:0:root:/:/sbin/nologin\nsandbox:x:1000:1000:sandbox:/tmp:/sbin/nologin\n";
 const GROUP: &str = "root:x:0:\nsandbox:x:1000:\n";
@@ -177,6 +184,20 @@ pub(crate) fn scratch_files(environment: &PythonEnvironment) -> Vec<PathBuf> {
     files.into_iter().map(relative).collect()
 }
 
+/// The same of a program's input files.
+pub(crate) fn input_files(inputs: &[InputFile]) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut folders = BTreeSet::new();
+    for input in inputs {
+        let path = Path::new("work").join(&input.path);
+        folders.extend(path.ancestors().skip(1).take_while(|folder| *folder != Path::new("work")).map(Path::to_owned));
+        files.push(path);
+    }
+    // A folder's name comes before those of what is in it.
+    files.extend(folders.into_iter().rev());
+    files
+}
+
 /// matplotlib falls back glyph by glyph over the families listed here; `sans-serif` keeps meaning what the program
 /// says it means.
 fn matplotlib_configuration(fallbacks: &[String]) -> String {
@@ -217,6 +238,13 @@ words = {names["ALLOWED"]: "Allowed", names["BLOCKED"]: "Blocked", names["NOT_AL
 cases = json.load(sys.stdin)
 json.dump([words[names["decide"](set(allowed), set(blocked), *rest)] for allowed, blocked, *rest in cases], sys.stdout)
 "#;
+
+    #[test]
+    fn files_come_before_their_folders() {
+        let inputs = ["a/b/c", "a/d", "e"].map(|path| InputFile { path: path.to_owned(), content: Vec::new() });
+        let shown: Vec<_> = input_files(&inputs).iter().map(|path| path.display().to_string()).collect();
+        assert_eq!(shown, ["work/a/b/c", "work/a/d", "work/e", "work/a/b", "work/a"]);
+    }
 
     fn decided_by_the_guest(cases: &serde_json::Value) -> Vec<String> {
         let mut python = Command::new("python3")

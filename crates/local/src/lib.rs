@@ -3,7 +3,9 @@
 mod backend;
 mod boxes;
 mod bytecode;
+mod collect;
 mod layout;
+mod media_type;
 mod plan;
 mod sandbox;
 mod setup;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aevatar_sandbox_contract::{ErrorCode, ExecutionPlan, IsolationTier, ResourceLimits, SandboxError};
+use aevatar_sandbox_contract::{ErrorCode, ExecutionPlan, InputFile, IsolationTier, ResourceLimits, SandboxError};
 use aevatar_sandbox_jail::{
     cgroup::CgroupLimits,
     disk::MIN_IMAGE,
@@ -142,6 +142,30 @@ pub(crate) fn scratch(
     }
     let backing = ScratchBacking::Tmpfs { bytes: limits.disk_limit.bytes(), inodes: limits.inode_limit };
     Ok(ScratchPlan { backing, limits })
+}
+
+/// Words without which no program draws: of matplotlib, of what draws with it, and of pandas' own.
+const DRAWING: [&[u8]; 4] = [b"plot", b"pylab", b"seaborn", b"hist"];
+
+/// Whether a program, or a module that it brings, has a word of drawing. A fresh interpreter prepares for figures only
+/// then, because that takes an import.
+pub(crate) fn may_draw(execution: &ExecutionPlan) -> bool {
+    let modules = execution
+        .files
+        .iter()
+        .filter(|file| file.path.strip_suffix(".py").is_some())
+        .map(|file| file.content.as_slice());
+    let mut texts = std::iter::once(execution.code.as_slice()).chain(modules);
+    texts.any(|text| DRAWING.iter().any(|word| text.windows(word.len()).any(|part| part == *word)))
+}
+
+/// Bytes and inodes of a disk that input files may need: whole blocks, and one more for each file and folder.
+pub(crate) fn needs(inputs: &[InputFile]) -> (u64, u64) {
+    const BLOCK: u64 = 4096;
+    inputs.iter().fold((0, 0), |(bytes, inodes), input| {
+        let own = 1 + input.path.matches('/').count() as u64;
+        (bytes + (input.content.len() as u64).next_multiple_of(BLOCK) + own * BLOCK, inodes + own)
+    })
 }
 
 /// Variables of a zygote: those of a program with one CPU, so that no library starts a thread, and the one by which the

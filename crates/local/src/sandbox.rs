@@ -9,8 +9,8 @@ use std::{
 };
 
 use aevatar_sandbox_contract::{
-    ExecutionPlan, IsolationReport, ProgramEnd, ProgramStart, ResourceLimits, ResourceUsage, RunningSandbox,
-    SandboxError, SandboxEvent, SandboxPipes, StartPath,
+    CollectedFiles, ExecutionPlan, IsolationReport, ProgramEnd, ProgramStart, ResourceLimits, ResourceUsage,
+    RunningSandbox, SandboxError, SandboxEvent, SandboxPipes, SkipReason, SkippedFile, StartPath,
 };
 use aevatar_sandbox_jail::{
     Engine, SandboxHandle, cgroup::SandboxCgroup, poll_now, protocol::SandboxMessage, protocol::ScratchUsage, seccomp,
@@ -31,6 +31,7 @@ use tokio::{
 use crate::{
     backend::{Host, failed},
     boxes::{BoxFacts, DiskLimits, HeldDisk, LaunchedParts, cgroup_failed},
+    collect::{Collection, collect, is_untouched},
     plan::{SandboxPlan, ScratchPlan, cgroup_limits, plan, zygote_differences},
     setup,
     uids::UidSlot,
@@ -52,6 +53,9 @@ const REMOVAL_PAUSE: Duration = Duration::from_millis(500);
 /// filesystem with large folios refuses a whole one (2 MiB) when only a part of it fits.
 const FULL_WITHIN_SHARE: u64 = 20;
 const FULL_WITHIN_BYTES: u64 = 4 << 20;
+
+/// How much longer than it may take the collection of files is waited for.
+const COLLECTION_GRACE: Duration = Duration::from_secs(1);
 
 /// How long a sandbox may take to its program: milliseconds, or seconds with a thousandth of a CPU. Past this something
 /// is broken.
@@ -78,6 +82,10 @@ pub(crate) struct LocalSandbox {
     facts: BoxFacts,
     /// Where a forked worker gets its program, until it has one.
     checkout: Option<OwnedFd>,
+    /// The folder `/work` where that is in memory.
+    work: Option<OwnedFd>,
+    /// What is collected of it at the end.
+    collection: Option<Collection>,
     start: ProgramStart,
     /// What happened while the program was started, for the monitor.
     replayed: VecDeque<SandboxEvent>,
@@ -173,6 +181,8 @@ impl LocalSandbox {
             isolation: parts.isolation,
             facts: parts.facts,
             checkout: parts.checkout,
+            work: None,
+            collection: parts.collection,
             start: parts.start,
             replayed: VecDeque::new(),
             activity: parts.activity,
@@ -181,6 +191,14 @@ impl LocalSandbox {
 
     fn cgroup(&self) -> Option<&SandboxCgroup> {
         self.held.as_ref()?.cgroup.as_ref()
+    }
+
+    /// Whoever closes the folder last frees what is in it, which takes its time.
+    fn let_go_of_work(&mut self) {
+        let Some(work) = self.work.take() else { return };
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            drop(runtime.spawn_blocking(move || drop(work)));
+        }
     }
 
     /// Whether all is dead but pid 1.
@@ -242,8 +260,16 @@ impl LocalSandbox {
                 .map(|(limit, value)| (limit.number(), value))
                 .collect(),
             cpus: limits.cpu_limit.whole_cpus(),
+            figures: execution.output_files.is_some(),
+            source: execution.code.len(),
+            files: execution.files.iter().map(|file| (file.path.as_str(), file.content.len())).collect(),
         };
-        let program = order.to_file(&execution.code).map_err(|error| failed("hand over the program", error))?;
+        if let Some(disk) = &mut held.disk {
+            disk.expect(&execution.files);
+        }
+        self.collection = Collection::of(execution);
+        let program =
+            order.to_file(&execution.code, &execution.files).map_err(|error| failed("hand over the program", error))?;
         let checkout = self.checkout.take().ok_or_else(|| failed("start a program", io::ErrorKind::NotFound.into()))?;
         zygote::hand_over(&checkout, &program).map_err(|error| failed("hand over the program", error))?;
         if self.limits != limits {
@@ -282,6 +308,7 @@ impl LocalSandbox {
     /// Ends a parked one and removes what it holds.
     pub(crate) async fn dismiss(mut self) {
         self.kill();
+        self.let_go_of_work();
         while !matches!(self.next().await, Ok(Occurrence::Event(SandboxEvent::Gone)) | Err(_)) {}
         if let Some(held) = self.held.take() {
             // What cannot be removed goes with the instance.
@@ -312,7 +339,15 @@ impl LocalSandbox {
                 self.listener = fd.map(watch).transpose().map_err(|error| failed("watch a sandbox", error))?;
                 Ok(None)
             }
+            SandboxMessage::Work => {
+                self.work = fd;
+                Ok(None)
+            }
             SandboxMessage::Started => {
+                if self.collection.is_none() {
+                    // Nobody will look, and who closes it last frees what is in it.
+                    self.work = None;
+                }
                 self.cpu_before = self.cgroup().and_then(SandboxCgroup::cpu_time).unwrap_or_default();
                 Ok(Some(Occurrence::Event(SandboxEvent::Started)))
             }
@@ -430,6 +465,11 @@ fn program_end(status: i32) -> ProgramEnd {
     }
 }
 
+/// What came of not looking at all.
+fn nothing(reason: SkipReason) -> CollectedFiles {
+    CollectedFiles { files: Vec::new(), skipped: vec![SkippedFile { path: ".".to_owned(), reason }] }
+}
+
 /// What woke the wait.
 enum Woken {
     Message(io::Result<Option<(SandboxMessage, Option<OwnedFd>)>>),
@@ -513,8 +553,31 @@ impl RunningSandbox for LocalSandbox {
         })
     }
 
+    async fn collect_files(&mut self) -> CollectedFiles {
+        let Some(collection) = self.collection.take() else { return CollectedFiles::default() };
+        let disk = self.held.as_ref().and_then(|held| held.disk.as_ref());
+        let (work, is_in_memory) = match disk {
+            Some(disk) => (disk.work().ok(), false),
+            None => (self.work.take(), true),
+        };
+        let Some(work) = work else { return nothing(SkipReason::Unreadable) };
+        if is_untouched(&work, &collection) {
+            self.work = is_in_memory.then_some(work);
+            return CollectedFiles::default();
+        }
+        let patience = Duration::from_millis(collection.limits.max_time_ms).saturating_add(COLLECTION_GRACE);
+        let collecting = tokio::task::spawn_blocking(move || collect(&work, &collection));
+        match timeout(patience, collecting).await {
+            Ok(Ok(found)) => found,
+            Ok(Err(_)) => nothing(SkipReason::Unreadable),
+            // The host's disk hangs. Who looks at it holds what it needs until it is done.
+            Err(_) => nothing(SkipReason::TimedOut),
+        }
+    }
+
     async fn remove(mut self: Box<Self>) -> Result<(), SandboxError> {
         self.activity.note();
+        self.let_go_of_work();
         let Some(held) = self.held.take() else { return Ok(()) };
         if self.is_pid_1_left() {
             // It ends by itself, which takes a moment that nobody needs to wait for.
@@ -533,6 +596,7 @@ impl Drop for LocalSandbox {
         }
         // While the cgroup is still held: a kill raises its CPU limit.
         self.kill();
+        self.let_go_of_work();
         let Some(held) = self.held.take() else { return };
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             // What it cannot remove goes with the instance's cgroup at the end; nobody is left to be told.

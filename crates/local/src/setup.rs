@@ -261,6 +261,15 @@ fn engine_hint(failure: &SetupFailure, rootless: bool, by_apparmor: bool) -> Opt
 
 /// A sandbox that could not be set up.
 pub(crate) fn sandbox_failed(failure: SetupFailure) -> SandboxError {
+    let is_full = [Errno::NOSPC, Errno::DQUOT, Errno::FBIG].iter().any(|errno| errno.raw_os_error() == failure.errno);
+    if failure.step == SetupStep::WriteProgram && is_full {
+        return SandboxError::new(
+            ErrorCode::InvalidRequest,
+            "the program and its `files` do not fit into what the disk limit allows",
+        )
+        .with_hint("send less, or ask for a larger `diskLimit`; without root it is at most half the memory limit")
+        .with_source(failure);
+    }
     SandboxError::new(ErrorCode::SandboxFailure, format!("the sandbox was not set up: {failure}"))
         .with_hint("`aevatar-sandbox doctor` tries every layer of this host")
         .with_source(failure)

@@ -8,6 +8,7 @@ mod bars;
 mod compile_check;
 pub mod environment;
 mod feed;
+mod files;
 mod hints;
 mod limits;
 mod memory_store;

@@ -14,7 +14,7 @@ use std::{
 use aevatar_sandbox_contract::{
     CollectedFile, CollectedFiles, ExecutionPlan, LiveUsage, OutputStream, ProgramEnd, Progress, PythonError,
     ResourceLimits, ResourceUsage, RunningSandbox, SandboxError, SandboxEvent, SandboxExecutionResult, SandboxPipes,
-    Truncated,
+    SkipReason, SkippedFile, Truncated,
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
@@ -138,6 +138,11 @@ impl PythonExecutionMonitor {
         let disk_was_full = sandbox.disk_was_full();
         let collected = match (&observed, plan.output_files) {
             (Ok(observed), Some(_)) if observed.is_dead => sandbox.collect_files().await,
+            // Nobody looks at files that may still change.
+            (Ok(_), Some(_)) => CollectedFiles {
+                files: Vec::new(),
+                skipped: vec![SkippedFile { path: ".".to_owned(), reason: SkipReason::TimedOut }],
+            },
             _ => CollectedFiles::default(),
         };
         // Before the streams: their readers may be slow, and what a sandbox holds is not to wait for them.

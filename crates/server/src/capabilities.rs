@@ -175,7 +175,8 @@ impl Capabilities {
     fn to_prompt(&self) -> String {
         let mut text = format!(
             "You can run Python programs in a sandbox with CPython {}. Each run starts afresh: no variables, files or \
-             processes are kept from one to the next. Print what you want to see; only stdout and stderr come back.\n",
+             processes are kept from one to the next. Print what you want to see; stdout, stderr and the \
+             files that are left in /work come back.\n",
             self.python.version
         );
         let packages: Vec<String> =
@@ -194,7 +195,8 @@ impl Capabilities {
         }
         line("There is no network, no shell, no display, and no program but Python.".to_owned());
         line(format!(
-            "Files can be written below {}; they are gone when the program ends. The program starts in /work.",
+            "Files can be written below {}; all are gone when the program ends, and those in /work come back with its \
+             result. The program starts in /work.",
             self.filesystem.writable.join(", ")
         ));
         if !self.modules.blocked.iter().any(|module| module == "sandbox") {
@@ -219,7 +221,7 @@ impl Capabilities {
             ));
         }
         line(format!(
-            "matplotlib draws to files (Agg). Chinese, Japanese and Korean labels {}.",
+            "matplotlib draws to files (Agg); figures that are open at the end come back as PNG. Chinese, Japanese and Korean labels {}.",
             if self.fonts.cjk { "work" } else { "have no font here: use Latin ones" }
         ));
         text

@@ -10,6 +10,7 @@ mod door;
 mod events;
 mod execute;
 mod executions;
+mod files;
 mod form;
 mod health;
 mod idempotency;

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
-use aevatar_sandbox_contract::{InputFile, IsolationOptions, SandboxExecutionRequest, SandboxResources};
+use aevatar_sandbox_contract::{InputFile, IsolationOptions, OutputFiles, SandboxExecutionRequest, SandboxResources};
 use serde::{
     Deserialize, Deserializer,
     de::{Error as _, MapAccess, SeqAccess, Visitor},
@@ -10,6 +10,7 @@ use serde::{
 use utoipa::ToSchema;
 
 use crate::{
+    files::{RequestFile, RequestFiles},
     json::Shape,
     problem::{Problem, ProblemCode},
 };
@@ -41,6 +42,11 @@ pub(crate) struct ExecuteRequest {
     environment: Option<String>,
     /// Of the isolation, what a request may choose.
     isolation: Option<IsolationOptions>,
+    /// Files that are in `/work` before the program starts; at most 100.
+    #[schema(value_type = Option<Vec<RequestFile>>)]
+    files: Option<RequestFiles>,
+    /// What is done with the files that the program leaves there; they are listed when this is left out.
+    output_files: Option<OutputFiles>,
     /// Files of a form, which are not in its JSON.
     #[serde(skip)]
     #[schema(ignore)]
@@ -146,6 +152,8 @@ impl ExecuteRequest {
             ("env", None),
             ("environment", None),
             ("isolation", Some(&ISOLATION)),
+            ("files", None),
+            ("outputFiles", None),
         ],
     };
 
@@ -176,8 +184,8 @@ impl ExecuteRequest {
             resources: self.resources.unwrap_or_default(),
             environment: self.environment,
             isolation: self.isolation.unwrap_or_default(),
-            files: self.form_files,
-            ..SandboxExecutionRequest::default()
+            files: self.files.unwrap_or_default().0.into_iter().chain(self.form_files).collect(),
+            output_files: self.output_files.unwrap_or_default(),
         })
     }
 }
@@ -232,6 +240,57 @@ mod tests {
         ] {
             assert_eq!(read(isolation).unwrap(), IsolationOptions { zygote }, "{isolation}");
         }
+    }
+
+    fn read_files(files: &str) -> Result<SandboxExecutionRequest, Problem> {
+        let body = format!(r#"{{"code": "", "files": {files}, "outputFiles": "inline"}}"#);
+        json::read::<ExecuteRequest>(body.as_bytes(), &ExecuteRequest::SHAPE)?.into_request()
+    }
+
+    #[test]
+    fn a_request_may_bring_files() {
+        let request = read_files(
+            r#"[{"path": "a/b", "text": "\u00e4"}, {"Path": "c", "Base64": "AP8="}, {"path": "", "text": ""}]"#,
+        );
+        let request = request.unwrap();
+        let files: Vec<(&str, &[u8])> =
+            request.files.iter().map(|file| (file.path.as_str(), file.content.as_slice())).collect();
+        assert_eq!(files, [("a/b", "\u{e4}".as_bytes()), ("c", b"\x00\xFF"), ("", b"")]);
+        assert_eq!(request.output_files, OutputFiles::Inline);
+        assert!(read_files("null").unwrap().files.is_empty());
+        let many = |count| format!("[{}]", vec![r#"{"path": "a", "text": ""}"#; count].join(","));
+        assert_eq!(read_files(&many(100)).unwrap().files.len(), 100);
+        assert!(read_files(&many(101)).is_err());
+        let body = r#"{"code": "", "outputFiles": "some"}"#;
+        let problem = json::read::<ExecuteRequest>(body.as_bytes(), &ExecuteRequest::SHAPE).unwrap_err();
+        assert!(problem.detail().contains("`outputFiles`: unknown variant `some`, expected one of `none`"));
+    }
+
+    #[test]
+    fn what_is_no_file_is_named_by_its_place() {
+        let good = r#"{"path": "a", "text": ""}"#;
+        for (file, detail) in [
+            (r#"{"path": "a", "base64": "!"}"#, "`files[1].base64`: this is no base64"),
+            (r#"{"path": "a", "base64": "QQ"}"#, "`files[1].base64`: this is no base64"),
+            (
+                r#"{"path": "a", "base64": 5}"#,
+                "`files[1].base64`: invalid type: integer `5`, expected a string in base64",
+            ),
+            (r#"{"path": "a", "text": 5}"#, "`files[1].text`: invalid type"),
+            (r#"{"path": 5, "text": ""}"#, "`files[1].path`: invalid type"),
+            (r#"{"path": "a"}"#, "`files[1]`: the file has neither"),
+            (r#"{"path": "a", "text": "", "base64": ""}"#, "`files[1]`: the file has both"),
+            (r#"{"text": ""}"#, "`files[1]`: missing field `path`"),
+            (r#"{"path": "a", "Path": "b", "text": ""}"#, "duplicate field `path`"),
+            (r#"{"path": "a", "content": ""}"#, "unknown field `content`"),
+            (r#"["a", ""]"#, "`files[1]`: invalid type: sequence, expected an object with a `path`"),
+            (r#""a""#, "`files[1]`: invalid type: string"),
+        ] {
+            let problem = read_files(&format!("[{good}, {file}]")).unwrap_err();
+            assert_eq!(problem.code(), ProblemCode::InvalidRequest, "{file}");
+            assert!(problem.detail().contains(detail), "{file}: {}", problem.detail());
+        }
+        assert!(read_files(good).unwrap_err().detail().contains("`files`: invalid type: map"));
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod configured;
 mod doctor;
 mod env;
 mod errors;
+mod files;
 mod key;
 mod program;
 mod progress;

@@ -9,9 +9,10 @@ use std::{
 };
 
 use aevatar_sandbox::{
-    ByteQuantity, CancellationToken, CpuQuantity, ExecutionStatus, ExecutionStreams, Progress, PythonSandboxService,
-    SandboxExecutionRequest, SandboxExecutionResult, SandboxResources, ServiceOptions, TerminalProgress,
-    TerminationReason, ZygoteMode, configuration::ConfigurationOverride, local_service_in,
+    ByteQuantity, Caller, CancellationToken, CpuQuantity, ExecuteOptions, ExecutionOutcome, ExecutionStatus,
+    ExecutionStreams, OutputFiles, Progress, PythonSandboxService, SandboxExecutionRequest, SandboxExecutionResult,
+    SandboxResources, ServiceOptions, TerminalProgress, TerminationReason, ZygoteMode,
+    configuration::ConfigurationOverride, local_service_in,
 };
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -23,6 +24,7 @@ use tokio::{
 use super::{
     FAILURE, Isolation, PythonArgument, configured,
     errors::{self, CANCELLED, INTERRUPTED},
+    files::{self, OutputFolder},
     program,
     progress::TerminalBar,
 };
@@ -68,6 +70,14 @@ pub(crate) struct RunArguments {
     /// Python environment, as made by `env prepare --name`
     #[arg(long, value_name = "NAME")]
     environment: Option<String>,
+
+    /// A file for the program: `/work` has it by its name, or by PATH. May be given more than once
+    #[arg(long = "input", value_name = "FILE[:PATH]")]
+    inputs: Vec<String>,
+
+    /// Where the files go that the program leaves in /work; made if need be. Files of the same name are replaced
+    #[arg(long, value_name = "DIR")]
+    output_dir: Option<PathBuf>,
 
     /// Print the result as JSON, and nothing else
     #[arg(long)]
@@ -130,6 +140,7 @@ fn run_program(arguments: RunArguments) -> anyhow::Result<ExitCode> {
     // pays for the programs that come later, of which there are none here.
     let options = ServiceOptions { maxima: None, zygote: ZygoteMode::Off, ..configuration.service_options() };
     let folder = configured::data_folder(&configuration)?;
+    let output = arguments.output_dir.as_deref().map(OutputFolder::open).transpose()?;
     let request = request(arguments)?;
 
     let runtime =
@@ -145,7 +156,8 @@ fn run_program(arguments: RunArguments) -> anyhow::Result<ExitCode> {
         let bar = (!json && io::stderr().is_terminal()).then(|| show_progress(&mut streams));
         let cancelled = CancellationToken::new();
         let stopper = tokio::spawn(stop_on_signal(service.clone(), cancelled.clone()));
-        let result = service.execute_with(request, streams, cancelled).await;
+        let options = ExecuteOptions { streams, cancelled, idempotency_key: None };
+        let result = service.execute_for(&Caller::default(), request, options).await;
         if let Some(bar) = bar {
             bar.finish();
         }
@@ -155,8 +167,14 @@ fn run_program(arguments: RunArguments) -> anyhow::Result<ExitCode> {
     });
     // A read of the terminal in the background cannot be broken off; it must not hold up the end.
     runtime.shutdown_background();
-    let result = outcome?;
-    report(&result, json)?;
+    let ExecutionOutcome { result, files } = outcome?;
+    let saved = output.as_ref().map_or(Ok(()), |folder| folder.save(result.execution_id, &files));
+    report(&result, output.as_ref().filter(|_| saved.is_ok()), json)?;
+    if let Err(error) = saved {
+        // Beside the result, which is there all the same.
+        drop(writeln!(io::stderr(), "aevatar-sandbox: {error:#}"));
+        return Ok(ExitCode::from(FAILURE));
+    }
     Ok(exit_code(&result))
 }
 
@@ -189,6 +207,8 @@ async fn stop_on_signal(service: PythonSandboxService, cancelled: CancellationTo
 }
 
 fn request(arguments: RunArguments) -> anyhow::Result<SandboxExecutionRequest> {
+    let wants_files = arguments.json || arguments.output_dir.is_some();
+    let files = arguments.inputs.iter().map(|input| files::read_input(input)).collect::<anyhow::Result<_>>()?;
     let mut args = arguments.args;
     let code = match (arguments.code, arguments.file) {
         (Some(code), first) => {
@@ -210,18 +230,20 @@ fn request(arguments: RunArguments) -> anyhow::Result<SandboxExecutionRequest> {
             cpu_time: arguments.cpu_time,
         },
         environment: arguments.environment,
+        files,
+        output_files: if wants_files { OutputFiles::List } else { OutputFiles::None },
         ..SandboxExecutionRequest::default()
     })
 }
 
-fn report(result: &SandboxExecutionResult, json: bool) -> anyhow::Result<()> {
+fn report(result: &SandboxExecutionResult, saved: Option<&OutputFolder>, json: bool) -> anyhow::Result<()> {
     if json {
         let mut text = serde_json::to_vec(result).context("could not write the result as JSON")?;
         text.push(b'\n');
         // Whoever closed our stdout does not want it.
         drop(io::stdout().write_all(&text));
     } else {
-        let mut text = String::new();
+        let mut text = saved.map_or_else(String::new, |folder| folder.told(result));
         if result.status != ExecutionStatus::Completed {
             text.push_str(&verdict_line(result));
         }

@@ -7,6 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Map, Value, json};
 
@@ -90,6 +91,7 @@ impl Door {
             "code": code,
             "args": run.args,
             "stdin": String::from_utf8_lossy(run.stdin),
+            "outputFiles": "inline",
         });
         let mut resources = Map::new();
         for flag in run.limits {
@@ -122,6 +124,8 @@ impl Door {
                     return Err("it was started cold, and what is to be shown is a warm start".to_owned());
                 }
                 let result = serde_json::from_str(&text).map_err(|error| format!("no result ({error}): {text}"))?;
+                // What came out in a file came out, too.
+                let text = [text, contents(&value)].join("\n");
                 Ok(Answer::Ran(Box::new(Inside { result, text, took: asked.elapsed() })))
             }
             422 => Ok(Answer::Rejected(text)),
@@ -163,4 +167,11 @@ impl Drop for Door {
             assert!(std::thread::panicking(), "the server left something in its cgroups: {left}");
         }
     }
+}
+
+/// The files of a result, one after the other.
+fn contents(result: &Value) -> String {
+    let files = result["files"].as_array().map_or(&[][..], Vec::as_slice);
+    let decoded = files.iter().filter_map(|file| BASE64_STANDARD.decode(file["content"].as_str()?).ok());
+    decoded.map(|content| String::from_utf8_lossy(&content).into_owned()).collect()
 }

@@ -31,6 +31,7 @@ mod concurrency;
 mod embed;
 mod environments;
 mod faults;
+mod files;
 mod http;
 mod imports;
 mod leftovers;

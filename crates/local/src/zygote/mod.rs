@@ -36,7 +36,7 @@ use crate::{
     backend::{Host, failed, lock},
     boxes::{DiskLimits, Origin},
     layout::{PROGRAM, PYTHON, scratch_links},
-    plan::{ScratchPlan, scratch, zygote_variables},
+    plan::{ScratchPlan, needs, scratch, zygote_variables},
     sandbox::LocalSandbox,
 };
 
@@ -170,6 +170,13 @@ impl Warm {
         let choice = self.tree.profiles.choose(&execution.imports);
         self.counts.add(&choice.missing);
         let planned = scratch(execution, host.tier, host.disks.is_ok()).ok()?;
+        let (bytes, inodes) = needs(&execution.files);
+        let limits = &planned.limits;
+        let room = limits.disk_limit.bytes().min(limits.memory_limit.bytes() / 2) / 2;
+        if bytes > room || inodes > limits.inode_limit / 2 {
+            // A worker that could not write them would be lost, and the next one, too; init says what is wrong.
+            return None;
+        }
         let wanted = disk_of(&planned);
         self.learn(execution, wanted);
         let hand_out = async |mut sandbox: LocalSandbox, path, profile| {
@@ -385,12 +392,20 @@ impl Warm {
 impl Template {
     /// What matters of an execution for a box that it or another one will have.
     fn of(execution: &ExecutionPlan) -> ExecutionPlan {
+        // In full, so that what a program brings is not copied for a box.
         ExecutionPlan {
+            id: execution.id,
             code: Vec::new(),
             args: Vec::new(),
             env: BTreeMap::new(),
+            limits: execution.limits.clone(),
+            disk_limit_is_default: execution.disk_limit_is_default,
+            environment: execution.environment.clone(),
+            import_policy: execution.import_policy.clone(),
             imports: Vec::new(),
-            ..execution.clone()
+            zygote: execution.zygote,
+            files: Vec::new(),
+            output_files: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, io, os::fd::OwnedFd};
 
+use aevatar_sandbox_contract::InputFile;
 use aevatar_sandbox_jail::spec::ProcessLimit;
 use rustix::fs::{MemfdFlags, memfd_create};
 use serde::Serialize;
@@ -48,6 +49,12 @@ pub(crate) struct Order<'a> {
     pub(crate) limits: Vec<(u32, u64)>,
     /// Threads that a pool may have.
     pub(crate) cpus: u32,
+    /// Whether figures that are open at the end are saved.
+    pub(crate) figures: bool,
+    /// Bytes of the source.
+    pub(crate) source: usize,
+    /// Input files, relative to the program's folder, with their bytes, in the order in which they follow the source.
+    pub(crate) files: Vec<(&'a str, usize)>,
 }
 
 /// Limits of a process that are not known before its check-out; the others are in force while it is parked.
@@ -56,13 +63,16 @@ pub(crate) const fn is_set_late(limit: ProcessLimit) -> bool {
 }
 
 impl Order<'_> {
-    /// The order and the source in a file without a name.
-    pub(crate) fn to_file(&self, code: &[u8]) -> io::Result<OwnedFd> {
+    /// The order, the source and the input files in a file without a name.
+    pub(crate) fn to_file(&self, code: &[u8], inputs: &[InputFile]) -> io::Result<OwnedFd> {
         let order = serde_json::to_vec(self).map_err(io::Error::other)?;
         let length = u32::try_from(order.len()).map_err(io::Error::other)?;
         let file = memfd_create("program", MemfdFlags::CLOEXEC)?;
         let mut writer = std::fs::File::from(file);
         io::Write::write_all(&mut writer, &[&length.to_le_bytes(), order.as_slice(), code].concat())?;
+        for input in inputs {
+            io::Write::write_all(&mut writer, &input.content)?;
+        }
         Ok(writer.into())
     }
 }
@@ -84,13 +94,23 @@ mod tests {
 
     #[test]
     fn an_order_is_followed_by_the_source() {
-        let order = Order { args: &["a".to_owned()], env: BTreeMap::new(), limits: vec![(6, 7)], cpus: 2 };
-        let file = order.to_file(b"print(1)").unwrap();
+        let order = Order {
+            args: &["a".to_owned()],
+            env: BTreeMap::new(),
+            limits: vec![(6, 7)],
+            cpus: 2,
+            figures: true,
+            source: 8,
+            files: vec![("b/c", 2)],
+        };
+        let inputs = [InputFile { path: "b/c".to_owned(), content: b"de".to_vec() }];
+        let file = order.to_file(b"print(1)", &inputs).unwrap();
         let mut content = Vec::new();
         let mut reader = std::fs::File::from(file);
         io::Seek::rewind(&mut reader).unwrap();
         io::Read::read_to_end(&mut reader, &mut content).unwrap();
-        let text = br#"{"args":["a"],"env":{},"limits":[[6,7]],"cpus":2}"#;
-        assert_eq!(content, [&u32::try_from(text.len()).unwrap().to_le_bytes(), &text[..], b"print(1)"].concat());
+        let text =
+            br#"{"args":["a"],"env":{},"limits":[[6,7]],"cpus":2,"figures":true,"source":8,"files":[["b/c",2]]}"#;
+        assert_eq!(content, [&u32::try_from(text.len()).unwrap().to_le_bytes(), &text[..], b"print(1)de"].concat());
     }
 }

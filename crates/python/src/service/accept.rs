@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{Live, PythonSandboxService, Registration};
-use crate::{feed::Feed, limits, queue::Ticket, validator::ImportRules};
+use crate::{feed::Feed, files, limits, queue::Ticket, validator::ImportRules};
 
 /// Bytes of events beside the output that are kept of one execution.
 const EVENT_BYTES: usize = 256 << 10;
@@ -66,6 +66,7 @@ pub(super) struct Admitted {
     pub(super) ticket: Ticket,
     pub(super) plan: ExecutionPlan,
     pub(super) stdin: Vec<u8>,
+    pub(super) output_files: OutputFiles,
     pub(super) report: ValidationReport,
     pub(super) asked: Asked,
     pub(super) digest: String,
@@ -86,8 +87,10 @@ impl PythonSandboxService {
         cancelled: &CancellationToken,
     ) -> Result<Accepted, SandboxError> {
         let asked = Asked::now();
+        let mut request = request;
         let maxima = lesser(self.options.maxima.as_ref(), caller.allowance.maxima.as_ref());
         let limits = limits::resolve(&request, &self.options.default_limits, maxima.as_ref())?;
+        request.files = files::check(request.files, &limits)?;
         self.validator.check_size(&request.code)?;
         self.rates.count(caller, asked.instant)?;
         // Before the program is read, so that who is refused costs nothing.
@@ -114,8 +117,9 @@ impl PythonSandboxService {
             () = self.draining.cancelled() => return Err(broken_off(ErrorCode::Interrupted, "the service stopped")),
         };
         let import_policy = self.import_rules(caller).policy(&environment);
+        let rules = files::with_own_modules(import_policy.clone(), &request.files);
         let report = tokio::select! {
-            report = self.read(&self.readers, &request.code, &environment, import_policy.clone()) => report?,
+            report = self.read(&self.readers, &request.code, &environment, rules) => report?,
             () = cancelled.cancelled() => return Err(broken_off(ErrorCode::Cancelled, "cancelled")),
             () = self.draining.cancelled() => return Err(broken_off(ErrorCode::Interrupted, "the service stopped")),
         };
@@ -167,10 +171,21 @@ impl PythonSandboxService {
             imports: report.imports.iter().map(|import| import.module.clone()).collect(),
             zygote: zygote_mode(self.options.zygote, request.isolation.zygote),
             files: request.files,
-            output_files: (request.output_files != OutputFiles::None).then(|| self.options.file_limits),
+            output_files: files::limits_of(request.output_files, self.options.file_limits),
         };
-        let stdin = request.stdin;
-        Ok(Accepted::New(Box::new(Admitted { live, registration, ticket, plan, stdin, report, asked, digest, kept })))
+        let (stdin, output_files) = (request.stdin, request.output_files);
+        Ok(Accepted::New(Box::new(Admitted {
+            live,
+            registration,
+            ticket,
+            plan,
+            stdin,
+            output_files,
+            report,
+            asked,
+            digest,
+            kept,
+        })))
     }
 
     /// The service's, or the caller's own.

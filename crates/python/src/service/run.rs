@@ -14,7 +14,7 @@ use super::{
     accept::{Admitted, Asked, Kept, broken_off, store_failed},
 };
 use crate::{
-    hints,
+    files, hints,
     monitor::{ExecutionStreams, PythonExecutionMonitor, Watched},
 };
 
@@ -39,12 +39,15 @@ impl From<SandboxError> for NoResult {
 impl PythonSandboxService {
     /// Runs what was taken in, records its end and tells it.
     pub(super) async fn run(&self, admitted: Admitted, streams: ExecutionStreams) -> Result<Watched, SandboxError> {
-        let Admitted { live, registration, ticket, plan, stdin, report, asked, digest, kept } = admitted;
+        let Admitted { live, registration, ticket, plan, stdin, output_files, report, asked, digest, kept } = admitted;
         let is_recorded = kept == Kept::Already;
         let mut turn = Turn { service: self, live: &live, asked, is_recorded };
         let outcome = turn.take(ticket, &plan, stdin, report, streams).await;
         let (outcome, error) = match outcome {
-            Ok(watched) => (Some(watched), None),
+            Ok(mut watched) => {
+                files::put_inline(&mut watched.result, &watched.files, output_files, self.options.file_limits);
+                (Some(watched), None)
+            }
             Err(NoResult::Released) => {
                 return Err(broken_off(ErrorCode::Interrupted, "the service stopped"));
             }

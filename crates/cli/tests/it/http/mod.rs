@@ -14,6 +14,7 @@ mod documented;
 mod door;
 mod endurance;
 mod execute;
+mod files;
 mod keys;
 mod many;
 mod overload;

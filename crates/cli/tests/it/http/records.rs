@@ -319,6 +319,6 @@ fn a_store_that_cannot_be_used_is_told() {
     let mut nonsense = command(&place, &[], &[]);
     nonsense.env("ConnectionStrings__Sandbox", "Hoost=x;Password=SECRETWORD");
     let outcome = crate::place::finish(nonsense, b"");
-    assert_eq!(outcome.code, 125, "{outcome:?}");
+    assert_eq!(outcome.code, 2, "{outcome:?}");
     assert!(outcome.stderr.contains("Hoost") && !outcome.stderr.contains("SECRETWORD"), "{outcome:?}");
 }
