@@ -80,14 +80,11 @@ pub enum DiskError {
 }
 
 /// Disks that are kept for the next sandbox, at most.
-const MOST_IDLE: usize = 16;
+const MOST_IDLE: usize = 32;
 /// For how long one is kept.
 const IDLE_FOR: Duration = Duration::from_secs(30);
 /// Bytes that the image of a disk may take on the host when it is kept: a file that was removed in it still does.
 const MOST_TAKEN: u64 = 4 << 20;
-/// How often, and how far apart, a filesystem is looked at until nothing is left in it.
-const CLEAR_ATTEMPTS: u32 = 10;
-const CLEAR_PAUSE: Duration = Duration::from_millis(3);
 /// Sandboxes that use one filesystem, each by a mount of its own. All are made with the filesystem: to get another one
 /// later waits for the kernel's writing back, which takes seconds now and then.
 const USES: usize = 8;
@@ -173,12 +170,15 @@ impl DiskImages {
     ///
     /// `files` are relative to the filesystem's root: what is named is removed, files before their folders.
     pub fn give_back(&self, disk: Disk, files: &[PathBuf]) {
-        let is_clean =
-            !disk.mounts.is_empty() && disk.is_small() && disk.clear(files).is_ok_and(|is_pristine| is_pristine);
+        let is_clean = !disk.mounts.is_empty() && disk.is_small() && disk.clear(files).is_ok();
         let mut idle = self.idle();
-        if is_clean && idle.len() < MOST_IDLE {
+        let replaced = (is_clean && idle.len() >= MOST_IDLE).then(|| idle.remove(0));
+        if is_clean {
             idle.push((Instant::now(), disk));
         }
+        drop(idle);
+        // Outside of the lock: the kernel takes its time.
+        drop(replaced);
     }
 
     /// Removes what has been kept for too long.
@@ -195,8 +195,9 @@ impl DiskImages {
 
     fn take_idle(&self, size: (u64, u64)) -> Option<Disk> {
         let mut idle = self.idle();
-        let place = idle.iter().rposition(|(_, disk)| disk.size == size)?;
-        Some(idle.swap_remove(place).1)
+        // The oldest first: the kernel lets go of what was in it a moment after the last process has let go of its mounts.
+        let place = idle.iter().position(|(_, disk)| disk.size == size && disk.is_pristine())?;
+        Some(idle.remove(place).1)
     }
 
     /// Nothing panics while it holds the lock.
@@ -308,11 +309,16 @@ impl Disk {
         fstat(&self.image).is_ok_and(|status| status.st_blocks.cast_unsigned().saturating_mul(512) <= MOST_TAKEN)
     }
 
-    /// Removes `files` and the writable folders. True when nothing is left then.
+    /// Whether nothing is in it, nor was: as far as the kernel counts.
+    fn is_pristine(&self) -> bool {
+        left(&self.anchor).is_ok_and(|left| left == self.pristine)
+    }
+
+    /// Removes `files` and the writable folders.
     ///
     /// A program may have put links and other things in their places: none is followed, and what it added makes a
     /// folder remain, or the counts differ. The folders go because they carry attributes and times.
-    fn clear(&self, files: &[PathBuf]) -> Result<bool, Errno> {
+    fn clear(&self, files: &[PathBuf]) -> Result<(), Errno> {
         for file in files {
             let (Some(parent), Some(name)) = (file.parent(), file.file_name()) else { continue };
             let within =
@@ -327,14 +333,7 @@ impl Disk {
         for (_, folder) in WRITABLE {
             unlinkat(&self.anchor, folder, AtFlags::REMOVEDIR)?;
         }
-        // The kernel lets go of the folders a few milliseconds after the last process has let go of its mounts.
-        for _attempt in 0..CLEAR_ATTEMPTS {
-            if left(&self.anchor)? == self.pristine {
-                return Ok(true);
-            }
-            std::thread::sleep(CLEAR_PAUSE);
-        }
-        Ok(false)
+        Ok(())
     }
 }
 
@@ -394,7 +393,11 @@ mod tests {
         change(&work);
         drop((work, mount));
         disks.give_back(disk, &["work/main.py".into(), "tmp/a/b".into(), "tmp/a".into()]);
-        let kept = !disks.idle().is_empty();
+        let settled = || disks.idle().iter().any(|(_, disk)| disk.is_pristine());
+        let kept = (0..100).any(|_| {
+            std::thread::sleep(Duration::from_millis(2));
+            settled()
+        });
         if kept {
             // What the next one finds: empty folders of its own.
             let (_disk, mount) = disks.create(SIZE.0, SIZE.1, 4712).unwrap();
