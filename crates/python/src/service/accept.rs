@@ -9,6 +9,7 @@ use aevatar_sandbox_contract::{
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::{Live, PythonSandboxService, Registration};
 use crate::{feed::Feed, limits, queue::Ticket, validator::ImportRules};
@@ -114,8 +115,9 @@ impl PythonSandboxService {
             () = self.draining.cancelled() => return Err(broken_off(ErrorCode::Interrupted, "the service stopped")),
         };
         let import_policy = self.import_rules(caller).policy(&environment);
+        let reading = self.read(&self.readers, &request.code, &environment, import_policy.clone());
         let report = tokio::select! {
-            report = self.read(&self.readers, &request.code, &environment, import_policy.clone()) => report?,
+            report = reading.instrument(tracing::info_span!("validate")) => report?,
             () = cancelled.cancelled() => return Err(broken_off(ErrorCode::Cancelled, "cancelled")),
             () = self.draining.cancelled() => return Err(broken_off(ErrorCode::Interrupted, "the service stopped")),
         };
