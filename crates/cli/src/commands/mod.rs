@@ -8,6 +8,7 @@ mod errors;
 mod program;
 mod run;
 mod serve;
+mod telemetry;
 mod validate;
 
 use std::{path::PathBuf, process::ExitCode};

@@ -1,7 +1,6 @@
 //! `aevatar-sandbox serve`.
 
 use std::{
-    io::IsTerminal as _,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
@@ -21,7 +20,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use super::{Isolation, PythonArgument, configured};
+use super::{Isolation, PythonArgument, configured, telemetry};
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArguments {
@@ -105,11 +104,10 @@ pub(crate) fn run(arguments: ServeArguments) -> anyhow::Result<ExitCode> {
             "configure `ApiKeys`, listen on 127.0.0.1, or say `--allow-unauthenticated` if something in front of it authenticates",
         )
     })?;
-    let to_terminal = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(to_terminal).with_target(false).init();
+    let runtime = tokio::runtime::Runtime::new().context("could not start the runtime")?;
+    let telemetry = telemetry::start(&configuration, runtime.handle())?;
     raise_descriptor_limit();
 
-    let runtime = tokio::runtime::Runtime::new().context("could not start the runtime")?;
     let served = runtime.block_on(async {
         let address = SocketAddr::new(configuration.host, configuration.port);
         let listener = TcpListener::bind(address).await.map_err(|error| {
@@ -126,6 +124,7 @@ pub(crate) fn run(arguments: ServeArguments) -> anyhow::Result<ExitCode> {
         listening.abort();
         ended.context("could not serve")
     });
+    telemetry.end();
     // An environment that is still being prepared must not hold up the end; its pip ends when nobody hears it.
     runtime.shutdown_background();
     served.map(|()| ExitCode::SUCCESS)
