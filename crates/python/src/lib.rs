@@ -29,8 +29,8 @@ pub use environment::{
 pub use monitor::{ExecutionStreams, PythonExecutionMonitor};
 pub use queue::QueueState;
 pub use service::{
-    ExecuteOptions, ExecutionObserver, ExecutionOutcome, OutputRange, PythonSandboxService, ServiceOptions,
-    default_concurrency,
+    EndedExecution, ExecuteOptions, ExecutionObserver, ExecutionOutcome, OutputRange, PythonSandboxService,
+    ServiceOptions, default_concurrency,
 };
 pub use tokio_util::sync::CancellationToken;
 pub use validator::{DangerousConstructs, ImportRules, PythonCodeValidator, ValidatorOptions};

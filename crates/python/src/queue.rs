@@ -206,6 +206,13 @@ impl Queue {
     }
 }
 
+impl Permit {
+    /// When it was given, which is before it was taken.
+    pub(crate) fn given_at(&self) -> Instant {
+        self.since
+    }
+}
+
 impl Shared {
     /// Gives turns while there are places.
     fn grant(self: &Arc<Self>) {

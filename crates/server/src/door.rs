@@ -4,60 +4,102 @@ use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use aevatar_sandbox_contract::Caller;
 use axum::{
-    extract::{Request, State},
+    extract::{MatchedPath, Request, State},
     http::{HeaderMap, HeaderValue, Method, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
-
-use tracing::field::{debug, display};
+use tracing::{
+    Instrument as _,
+    field::{debug, display},
+};
 
 use crate::{
     execute::Outcome,
+    metrics::{CLIENT_GONE, Metrics},
     problem::{Problem, ProblemCode},
     shared::Shared,
+    trace,
 };
 
 /// Paths that an orchestrator asks without a key.
 const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
+/// Paths that are asked every few seconds: nothing is told of them.
+const QUIET: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
+
 /// Lets a request pass, or answers it.
 pub(crate) async fn guard(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
-    let (method, path, asked) = (request.method().clone(), request.uri().path().to_owned(), Instant::now());
-    // Health checks come every few seconds and say nothing.
-    let mut entry = (!OPEN.contains(&path.as_str())).then(|| Entry { method, path: path.clone(), asked, open: true });
-    let mut response = match check(&shared, &path, request.headers()).await {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
-        }
-        Err(problem) => problem.into_response(),
+    let mut entry = Entry::of(&shared, &request);
+    let path = entry.path.clone();
+    let span = if entry.quiet {
+        tracing::Span::none()
+    } else {
+        trace::begin(&entry.method, &entry.route, &path, request.headers())
     };
-    if let Some(entry) = &mut entry {
-        entry.log(&response);
-    }
+    let answering = async {
+        match check(&shared, &path, request.headers()).await {
+            Ok(caller) => {
+                request.extensions_mut().insert(caller);
+                next.run(request).await
+            }
+            Err(problem) => problem.into_response(),
+        }
+    };
+    let mut response = answering.instrument(span.clone()).await;
+    trace::end(&span, response.status().as_u16(), response.extensions().get());
+    entry.answered(&response);
     let headers = response.headers_mut();
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response
 }
 
-/// The one line of a request in the log.
+/// What is told of a request: one line of the log, and counts.
 struct Entry {
+    metrics: Arc<Metrics>,
     method: Method,
     path: String,
+    /// The pattern that the path fits; not what a client invents.
+    route: String,
     asked: Instant,
+    quiet: bool,
     open: bool,
 }
 
 impl Entry {
-    fn log(&mut self, response: &Response) {
+    fn of(shared: &Shared, request: &Request) -> Self {
+        let route = request.extensions().get::<MatchedPath>().map_or("none", MatchedPath::as_str);
+        let path = request.uri().path();
+        Self {
+            metrics: Arc::clone(&shared.metrics),
+            method: request.method().clone(),
+            path: path.to_owned(),
+            route: route.to_owned(),
+            asked: Instant::now(),
+            quiet: QUIET.contains(&path),
+            open: true,
+        }
+    }
+
+    fn answered(&mut self, response: &Response) {
         self.open = false;
-        let Self { method, path, .. } = self;
+        let took = self.asked.elapsed();
         let status = response.status().as_u16();
+        self.metrics.requests.answered(&self.route, &self.method, status, took);
+        if let Some(code) = response.extensions().get::<ProblemCode>() {
+            self.metrics.requests.rejected(*code);
+            if *code == ProblemCode::StoreUnavailable {
+                self.metrics.store_failed();
+            }
+        }
+        if self.quiet {
+            return;
+        }
+        let Self { method, path, .. } = self;
         let outcome = response.extensions().get::<Outcome>();
         let (id, reason) = (outcome.map(|outcome| display(outcome.id)), outcome.map(|outcome| debug(outcome.reason)));
-        let took_ms = self.asked.elapsed().as_millis();
+        let took_ms = took.as_millis();
         if response.status().is_server_error() {
             tracing::error!(%method, path, status, took_ms, id, reason, "answered");
         } else {
@@ -70,8 +112,12 @@ impl Drop for Entry {
     /// The future that answers a request is dropped when its client goes away.
     fn drop(&mut self) {
         if self.open {
-            let (method, path, took_ms) = (&self.method, &self.path, self.asked.elapsed().as_millis());
-            tracing::info!(%method, path, took_ms, "the client went away");
+            let took = self.asked.elapsed();
+            self.metrics.requests.answered(&self.route, &self.method, CLIENT_GONE, took);
+            if !self.quiet {
+                let (method, path, took_ms) = (&self.method, &self.path, took.as_millis());
+                tracing::info!(%method, path, took_ms, "the client went away");
+            }
         }
     }
 }

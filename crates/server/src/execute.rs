@@ -11,6 +11,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::StreamExt as _;
+use tracing::Instrument as _;
 
 use crate::{
     body, events, executions, idempotency::idempotency_key, peer::Peer, problem::Problem, refusals::ProgramRefusals,
@@ -57,7 +58,8 @@ pub(crate) async fn execute(shared: SharedState, request: Request) -> Result<Res
         shared.service.clone(),
         ExecuteOptions { cancelled: cancelled.clone(), idempotency_key: key, ..ExecuteOptions::default() },
     );
-    let mut running = tokio::spawn(async move { service.execute_for(&caller, request, options).await });
+    let running = async move { service.execute_for(&caller, request, options).await };
+    let mut running = tokio::spawn(running.in_current_span());
     let outcome = tokio::select! {
         outcome = &mut running => outcome,
         () = Peer::gone(peer) => {

@@ -3,6 +3,7 @@
 //! It reads requests, hands them to [`PythonSandboxService`](aevatar_sandbox_python::PythonSandboxService) and writes
 //! answers. What a request means, and whether it is run, is decided behind it.
 
+mod audit;
 mod body;
 mod caller;
 mod capabilities;
@@ -15,6 +16,7 @@ mod form;
 mod health;
 mod idempotency;
 mod json;
+mod metrics;
 mod openapi;
 mod options;
 mod peer;
@@ -26,6 +28,7 @@ mod refusals;
 mod request;
 mod serve;
 mod shared;
+mod trace;
 mod validate;
 mod warm;
 

@@ -20,7 +20,7 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    capabilities, door, execute, executions, health, platform,
+    capabilities, door, execute, executions, health, metrics, platform,
     problem::{Problem, ProblemCode},
     shared::Shared,
     validate,
@@ -78,6 +78,7 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(capabilities::capabilities))
         .routes(routes!(health::healthz))
         .routes(routes!(health::readyz))
+        .routes(routes!(metrics::metrics))
 }
 
 /// The `OpenAPI` document of the routes.

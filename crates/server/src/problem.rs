@@ -244,6 +244,9 @@ impl IntoResponse for Problem {
         if let Some(delay) = self.0.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(delay.as_secs().max(1)));
         }
+        // For those who count.
+        response.extensions_mut().insert(self.0.code);
+        let headers = response.headers_mut();
         if self.0.code == ProblemCode::Unauthenticated {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }

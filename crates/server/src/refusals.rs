@@ -39,6 +39,15 @@ fn door() -> Documented {
     ])
 }
 
+/// Of a route that refuses nobody but at the door.
+pub(crate) struct DoorRefusals;
+
+impl IntoResponses for DoorRefusals {
+    fn responses() -> Documented {
+        door()
+    }
+}
+
 /// Of a route that asks the records.
 pub(crate) struct RecordRefusals;
 

@@ -18,7 +18,9 @@ use hyper_util::{
 };
 use tokio::{net::TcpListener, sync::Semaphore};
 
-use crate::{openapi::router, options::ServerOptions, peer::Peer, shared::Shared, warm};
+use crate::{
+    audit::Audit, metrics::Metrics, openapi::router, options::ServerOptions, peer::Peer, shared::Shared, warm,
+};
 
 /// Clients that may be connected at the same time; more wait to be accepted.
 const CONNECTIONS: usize = 512;
@@ -58,7 +60,10 @@ pub async fn serve(listener: TcpListener, server: Server, shutdown: Shutdown) ->
     let Server { service, keys, options } = server;
     let on_loopback = listener.local_addr()?.ip().to_canonical().is_loopback();
     let (grace, retention) = (options.shutdown_grace, options.retention);
-    let shared = Arc::new(Shared::new(service.clone(), options, keys, on_loopback, shutdown.stop.clone()));
+    let metrics = Arc::new(Metrics::default());
+    let service = service.with_observer(Arc::new(Audit)).with_observer(Arc::clone(&metrics) as _);
+    let stop = shutdown.stop.clone();
+    let shared = Arc::new(Shared::new(service.clone(), options, keys, on_loopback, metrics, stop));
     match service.recover().await {
         Ok((0, 0)) => {}
         Ok((queued, running)) => tracing::info!(queued, running, "took over what was left when a server ended"),

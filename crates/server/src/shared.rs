@@ -5,7 +5,9 @@ use std::sync::Arc;
 use aevatar_sandbox_contract::KeyStore;
 use aevatar_sandbox_python::{CancellationToken, PythonSandboxService};
 
-use crate::{body::BodyBudget, caller::Keys, options::ServerOptions, problem::Problem, readiness::Readiness};
+use crate::{
+    body::BodyBudget, caller::Keys, metrics::Metrics, options::ServerOptions, problem::Problem, readiness::Readiness,
+};
 
 pub(crate) struct Shared {
     pub(crate) service: PythonSandboxService,
@@ -13,6 +15,7 @@ pub(crate) struct Shared {
     pub(crate) bodies: BodyBudget,
     pub(crate) readiness: Readiness,
     pub(crate) keys: Keys,
+    pub(crate) metrics: Arc<Metrics>,
     /// The server takes no new work.
     pub(crate) stopping: CancellationToken,
     /// Whether only this machine can reach the door.
@@ -27,12 +30,14 @@ impl Shared {
         options: ServerOptions,
         keys: Option<Arc<dyn KeyStore>>,
         on_loopback: bool,
+        metrics: Arc<Metrics>,
         stopping: CancellationToken,
     ) -> Self {
         Self {
             bodies: BodyBudget::new(options.max_request_bytes),
             readiness: Readiness::new(service.clone()),
             keys: Keys::new(options.api_keys.clone(), keys),
+            metrics,
             service,
             options,
             stopping,

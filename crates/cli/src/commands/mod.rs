@@ -12,6 +12,7 @@ mod progress;
 mod records;
 mod run;
 mod serve;
+mod telemetry;
 mod validate;
 
 use std::{path::PathBuf, process::ExitCode};

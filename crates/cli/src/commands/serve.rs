@@ -1,7 +1,6 @@
 //! `aevatar-sandbox serve`.
 
 use std::{
-    io::IsTerminal as _,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
     process::ExitCode,
@@ -24,7 +23,7 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
-use super::{Isolation, PythonArgument, configured, records};
+use super::{Isolation, PythonArgument, configured, records, telemetry};
 
 #[derive(Debug, Args)]
 pub(crate) struct ServeArguments {
@@ -102,11 +101,10 @@ pub(crate) fn run(arguments: ServeArguments) -> anyhow::Result<ExitCode> {
     }
     let overrides = arguments.overrides();
     let configuration = configured::load_for_server(arguments.config, overrides)?;
-    let to_terminal = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(to_terminal).with_target(false).init();
+    let runtime = tokio::runtime::Runtime::new().context("could not start the runtime")?;
+    let telemetry = telemetry::start(&configuration, runtime.handle())?;
     raise_descriptor_limit();
 
-    let runtime = tokio::runtime::Runtime::new().context("could not start the runtime")?;
     let served: anyhow::Result<()> = runtime.block_on(async {
         let folder = configured::data_folder(&configuration)?;
         let store = Arc::new(records::open(&configuration, &folder).await?);
@@ -136,6 +134,7 @@ pub(crate) fn run(arguments: ServeArguments) -> anyhow::Result<ExitCode> {
         listening.abort();
         ended.context("could not serve")
     });
+    telemetry.end();
     // An environment that is still being prepared must not hold up the end; its pip ends when nobody hears it.
     runtime.shutdown_background();
     served.map(|()| ExitCode::SUCCESS)

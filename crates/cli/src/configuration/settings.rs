@@ -397,7 +397,8 @@ pub static SETTINGS: &[Setting] = &[
         "StoreCode",
         Kind::Switch(|to, store| to.store_code = store),
         Text("false"),
-        "Whether programs are kept with their results. A program that waits is always kept until it has run.",
+        "Whether programs are kept with their results, and are in the audit lines of the log. A program that waits is \
+         always kept until it has run.",
     ),
     setting(
         "LogFormat",
@@ -412,7 +413,7 @@ pub static SETTINGS: &[Setting] = &[
         "OtlpEndpoint",
         Kind::Line(|to, text| to.otlp_endpoint = Some(text)),
         Words("none"),
-        "The OpenTelemetry collector that traces are sent to, over HTTP: `http://127.0.0.1:4318`.",
+        "The OpenTelemetry collector that traces are sent to, over plain HTTP: `http://127.0.0.1:4318`.",
     )
     .or_empty(|to| to.otlp_endpoint = None),
     setting(

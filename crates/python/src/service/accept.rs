@@ -9,6 +9,7 @@ use aevatar_sandbox_contract::{
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use super::{Live, PythonSandboxService, Registration};
 use crate::{feed::Feed, files, limits, queue::Ticket, validator::ImportRules};
@@ -118,8 +119,9 @@ impl PythonSandboxService {
         };
         let import_policy = self.import_rules(caller).policy(&environment);
         let rules = files::with_own_modules(import_policy.clone(), &request.files);
+        let reading = self.read(&self.readers, &request.code, &environment, rules);
         let report = tokio::select! {
-            report = self.read(&self.readers, &request.code, &environment, rules) => report?,
+            report = reading.instrument(tracing::info_span!("validate")) => report?,
             () = cancelled.cancelled() => return Err(broken_off(ErrorCode::Cancelled, "cancelled")),
             () = self.draining.cancelled() => return Err(broken_off(ErrorCode::Interrupted, "the service stopped")),
         };

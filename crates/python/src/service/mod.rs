@@ -23,6 +23,7 @@ use aevatar_sandbox_contract::{
 };
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 
 use self::accept::{Accepted, Recording};
 pub use self::follow::OutputRange;
@@ -85,10 +86,29 @@ impl Default for ServiceOptions {
     }
 }
 
-/// Hears of each execution that has ended.
+/// An execution that has ended, for those who watch.
+#[derive(Clone, Copy, Debug)]
+pub struct EndedExecution<'a> {
+    /// Whose it is.
+    pub owner: &'a str,
+    /// Hex SHA-256 of the request.
+    pub request_digest: &'a str,
+    /// From the request to its turn, without what was done with the request meanwhile; nothing where its turn never
+    /// came.
+    pub queue_wait: Option<Duration>,
+    /// The program; only where the service keeps programs.
+    pub code: Option<&'a [u8]>,
+    /// The result. Of one that never ran, it says why.
+    pub result: &'a SandboxExecutionResult,
+}
+
+/// Hears of what a service does. Nothing here may block.
 pub trait ExecutionObserver: Send + Sync {
-    /// `owner`'s execution ended with `result`. It must not block.
-    fn ended(&self, owner: &str, result: &SandboxExecutionResult);
+    /// An execution ended. It is heard before whoever waits for the execution gets its result.
+    fn ended(&self, execution: &EndedExecution<'_>);
+
+    /// The store failed behind the requests: nobody is told who asked for something.
+    fn store_failed(&self) {}
 }
 
 /// How many programs a service runs at the same time unless told otherwise: sixteen for each CPU, and one for each
@@ -129,7 +149,7 @@ pub struct PythonSandboxService {
     rates: Arc<Rates>,
     live: LiveExecutions,
     store: Arc<dyn ExecutionStore>,
-    observer: Option<Arc<dyn ExecutionObserver>>,
+    observers: Vec<Arc<dyn ExecutionObserver>>,
     options: Arc<ServiceOptions>,
     /// Nobody has a turn any more.
     draining: CancellationToken,
@@ -237,7 +257,7 @@ impl PythonSandboxService {
             rates: Arc::default(),
             live: LiveExecutions::default(),
             store: Arc::new(MemoryStore::default()),
-            observer: None,
+            observers: Vec::new(),
             options: Arc::new(options),
             draining: CancellationToken::new(),
             stopping: CancellationToken::new(),
@@ -258,10 +278,10 @@ impl PythonSandboxService {
         self
     }
 
-    /// The same, telling `observer` of each execution that has ended.
+    /// The same, with one more observer.
     #[must_use]
     pub fn with_observer(mut self, observer: Arc<dyn ExecutionObserver>) -> Self {
-        self.observer = Some(observer);
+        self.observers.push(observer);
         self
     }
 
@@ -340,7 +360,7 @@ impl PythonSandboxService {
     ) -> Result<ExecutionId, SandboxError> {
         // Whoever asks may go away before it is recorded, but not in the middle.
         let (service, caller) = (self.clone(), caller.clone());
-        let accepting = tokio::spawn(async move {
+        let accepting = async move {
             let cancelled = CancellationToken::new();
             let recording = Recording::Before(idempotency_key);
             match service.accept(&caller, request, recording, &cancelled).await? {
@@ -351,7 +371,8 @@ impl PythonSandboxService {
                     Ok(id)
                 }
             }
-        });
+        };
+        let accepting = tokio::spawn(accepting.in_current_span());
         accepting.await.map_err(|error| {
             SandboxError::new(aevatar_sandbox_contract::ErrorCode::SandboxFailure, "the request was broken off")
                 .with_source(error)
@@ -407,6 +428,7 @@ impl PythonSandboxService {
         self.queue.stop();
         self.draining.cancel();
         if let Err(error) = self.store.release().await {
+            self.tell_store_failed();
             tracing::error!("{error}: what waits is started when this server's end is noticed");
         }
     }
@@ -432,6 +454,18 @@ impl PythonSandboxService {
     pub async fn shutdown(&self) {
         self.interrupt();
         self.backend.shutdown().await;
+    }
+
+    fn tell_ended(&self, execution: &EndedExecution<'_>) {
+        for observer in &self.observers {
+            observer.ended(execution);
+        }
+    }
+
+    fn tell_store_failed(&self) {
+        for observer in &self.observers {
+            observer.store_failed();
+        }
     }
 
     /// Tries every layer of the backend without running a program.

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    PythonSandboxService,
+    EndedExecution, PythonSandboxService,
     accept::{Accepted, Asked, Kept, Recording, broken_off, weight},
     run::never_ran,
 };
@@ -93,9 +93,13 @@ impl PythonSandboxService {
     /// Records the end of an execution that is not run here.
     async fn end_unrun(&self, record: &ExecutionRecord, request: SandboxExecutionRequest, error: &SandboxError) {
         let result = self.unrun(record, &request, error);
-        if let Some(observer) = &self.observer {
-            observer.ended(&record.owner, &result);
-        }
+        self.tell_ended(&EndedExecution {
+            owner: &record.owner,
+            request_digest: &record.request_digest,
+            queue_wait: None,
+            code: self.options.keep_code.then_some(request.code.as_slice()),
+            result: &result,
+        });
         self.record_end(FinishedExecution {
             owner: record.owner.clone(),
             request_digest: record.request_digest.clone(),
@@ -138,13 +142,13 @@ impl PythonSandboxService {
                         live.cancelled.cancel();
                     }
                 }
-                Err(error) => tracing::warn!("{error}"),
+                Err(error) => self.warn_store_failed(&error),
             }
             if inherited.elapsed() >= INHERIT_PAUSE {
                 match self.recover().await {
                     Ok((0, 0)) => {}
                     Ok((queued, running)) => tracing::info!(queued, running, "took over what another server left"),
-                    Err(error) => tracing::warn!("{error}"),
+                    Err(error) => self.warn_store_failed(&error),
                 }
                 inherited = Instant::now();
             }
@@ -152,11 +156,16 @@ impl PythonSandboxService {
                 match self.store.prune(retention).await {
                     Ok(0) => {}
                     Ok(removed) => tracing::debug!(removed, "removed old records"),
-                    Err(error) => tracing::warn!("{error}"),
+                    Err(error) => self.warn_store_failed(&error),
                 }
                 pruned = Some(Instant::now());
             }
         }
+    }
+
+    fn warn_store_failed(&self, error: &dyn std::error::Error) {
+        tracing::warn!("{error}");
+        self.tell_store_failed();
     }
 }
 

@@ -8,9 +8,10 @@ use aevatar_sandbox_contract::{
     TerminationReason, Truncated,
 };
 use tokio::io::AsyncWriteExt as _;
+use tracing::Instrument as _;
 
 use super::{
-    PythonSandboxService,
+    EndedExecution, PythonSandboxService,
     accept::{Admitted, Asked, Kept, broken_off, store_failed},
 };
 use crate::{
@@ -41,8 +42,13 @@ impl PythonSandboxService {
     pub(super) async fn run(&self, admitted: Admitted, streams: ExecutionStreams) -> Result<Watched, SandboxError> {
         let Admitted { live, registration, ticket, plan, stdin, output_files, report, asked, digest, kept } = admitted;
         let is_recorded = kept == Kept::Already;
-        let mut turn = Turn { service: self, live: &live, asked, is_recorded };
+        let mut turn = Turn { service: self, live: &live, asked, is_recorded, queue_wait: None };
         let outcome = turn.take(ticket, &plan, stdin, report, streams).await;
+        let queue_wait = turn.queue_wait;
+        let ended = |result: &SandboxExecutionResult| {
+            let code = self.options.keep_code.then_some(plan.code.as_slice());
+            self.tell_ended(&EndedExecution { owner: &live.owner, request_digest: &digest, queue_wait, code, result });
+        };
         let (outcome, error) = match outcome {
             Ok(mut watched) => {
                 files::put_inline(&mut watched.result, &watched.files, output_files, self.options.file_limits);
@@ -55,22 +61,26 @@ impl PythonSandboxService {
                 let result = not_started(&plan, &error, asked);
                 (Some(Watched { result, files: Vec::new() }), Some(error))
             }
-            Err(NoResult::Error(error)) => (None, Some(error)),
+            Err(NoResult::Error(error)) => {
+                // Nobody can ask for it, but it was let in, and may have been started.
+                if kept != Kept::Never {
+                    ended(&not_started(&plan, &error, asked));
+                }
+                (None, Some(error))
+            }
         };
         if let Some(watched) = outcome.as_ref().filter(|_| kept != Kept::Never) {
             let finished = FinishedExecution {
                 owner: live.owner.clone(),
-                request_digest: digest,
+                request_digest: digest.clone(),
                 result: watched.result.clone(),
                 // What nobody followed can be made up from the result.
                 events: if is_recorded { live.feed.history() } else { Vec::new() },
                 files: watched.files.clone(),
                 request: self.options.keep_code.then(|| request_of(&plan)),
             };
-            self.record_end(finished).await;
-            if let Some(observer) = &self.observer {
-                observer.ended(&live.owner, &watched.result);
-            }
+            self.record_end(finished).instrument(tracing::info_span!("record")).await;
+            ended(&watched.result);
             live.feed.finish(&watched.result);
         }
         drop(registration);
@@ -84,20 +94,23 @@ impl PythonSandboxService {
 
     /// The same, with nobody waiting.
     pub(super) fn run_behind(&self, admitted: Admitted) {
-        let service = self.clone();
-        drop(tokio::spawn(async move {
-            let id = admitted.live.id;
+        let (service, id) = (self.clone(), admitted.live.id);
+        // Of the same trace as the request that started it.
+        let span = tracing::info_span!("execution", execution.id = %id);
+        let running = async move {
             // It is in the record.
             if let Err(error) = service.run(admitted, ExecutionStreams::default()).await {
                 tracing::debug!(%id, "{error}");
             }
-        }));
+        };
+        drop(tokio::spawn(running.instrument(span)));
     }
 
     /// Records an end. Where the store fails, it is tried again behind, for a while: the result is not held back.
     pub(super) async fn record_end(&self, finished: FinishedExecution) {
         let Err(error) = self.store.finish(&finished).await else { return };
         tracing::error!(id = %finished.result.execution_id, "{error}: trying again");
+        self.tell_store_failed();
         let store = std::sync::Arc::clone(&self.store);
         drop(tokio::spawn(async move {
             for pause in STORE_PAUSES {
@@ -117,6 +130,8 @@ struct Turn<'a> {
     live: &'a super::Live,
     asked: Asked,
     is_recorded: bool,
+    /// From the request to its turn, once it has come.
+    queue_wait: Option<Duration>,
 }
 
 impl Turn<'_> {
@@ -129,16 +144,17 @@ impl Turn<'_> {
         streams: ExecutionStreams,
     ) -> Result<Watched, NoResult> {
         let (service, live) = (self.service, self.live);
-        let _permit = tokio::select! {
+        let permit = tokio::select! {
             // A turn that has come is taken, also where the deadline has.
             biased;
-            permit = ticket.turn() => permit,
+            permit = ticket.turn().instrument(tracing::info_span!("queue")) => permit,
             () = live.cancelled.cancelled() => return Err(broken_off(ErrorCode::Cancelled, "cancelled").into()),
             () = service.draining.cancelled() => return Err(self.released()),
             () = tokio::time::sleep_until(self.asked.instant + service.options.queue_timeout) => {
                 return Err(service.waited_too_long().into());
             }
         };
+        self.queue_wait = Some(permit.given_at().saturating_duration_since(self.asked.instant));
         if self.is_recorded {
             let is_ours = service.store.start(live.id, jiff::Timestamp::now()).await.map_err(store_failed)?;
             if !is_ours {
@@ -154,7 +170,7 @@ impl Turn<'_> {
         if report.syntax_error.is_some() {
             super::accept::check(&report)?;
         }
-        let sandbox = self.launch(plan).await?;
+        let sandbox = self.launch(plan).instrument(tracing::info_span!("launch")).await?;
         let monitor = PythonExecutionMonitor::new(
             plan.limits.clone(),
             live.cancelled.clone(),
@@ -163,7 +179,8 @@ impl Turn<'_> {
             self.asked.instant,
         );
         let feed = std::sync::Arc::clone(&live.feed);
-        let mut watched = monitor.with_feed(feed).watch(sandbox, plan, stdin, streams).await?;
+        let running = monitor.with_feed(feed).watch(sandbox, plan, stdin, streams);
+        let mut watched = running.instrument(tracing::info_span!("run")).await?;
         watched.result.hints = hints::hints(&watched.result, &report.imports);
         watched.result.warnings = report.warnings;
         Ok(watched)
