@@ -20,8 +20,9 @@ use crate::limits;
 const CANCEL_PAUSE: Duration = Duration::from_millis(250);
 /// How often it is looked whether a server has died.
 const INHERIT_PAUSE: Duration = Duration::from_secs(3);
-/// How often old records are removed.
-const PRUNE_PAUSE: Duration = Duration::from_secs(30);
+/// How often old records are removed: four times in the time that they are kept, within these bounds.
+const LEAST_PRUNE_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PRUNE_PAUSE: Duration = Duration::from_secs(30);
 
 impl PythonSandboxService {
     /// Takes over what dead servers left: what waited there runs here, what ran there ends as interrupted. Returns how
@@ -128,6 +129,7 @@ impl PythonSandboxService {
     /// Does what is to be done from time to time, until the service stops: cancels what others want cancelled, takes over
     /// what dead servers left, and removes old records.
     pub async fn keep_up(&self, retention: Retention) {
+        let prune_pause = (retention.max_age / 4).clamp(LEAST_PRUNE_PAUSE, LONGEST_PRUNE_PAUSE);
         let mut inherited = Instant::now();
         let mut pruned: Option<Instant> = None;
         loop {
@@ -152,7 +154,7 @@ impl PythonSandboxService {
                 }
                 inherited = Instant::now();
             }
-            if pruned.is_none_or(|at| at.elapsed() >= PRUNE_PAUSE) {
+            if pruned.is_none_or(|at| at.elapsed() >= prune_pause) {
                 match self.store.prune(retention).await {
                     Ok(0) => {}
                     Ok(removed) => tracing::debug!(removed, "removed old records"),

@@ -98,6 +98,11 @@ fn survives(kills: usize, settings: &[(&str, &str)], database: Option<&str>) {
     let settings = [&[("MaxConcurrentExecutions", "4"), ("MaxQueueLength", "100000")], settings].concat();
     let accepted: Mutex<BTreeMap<String, usize>> = Mutex::default();
     let mut pids = Vec::new();
+    // The template of its disks, so that no half-made one is left by a kill.
+    let first = Crashing::start(&place, &settings, database);
+    first.ask(&Request::execute(&json!({ "code": "print(1)" }))).ok();
+    pids.push(first.pid());
+    first.stop();
     for kill in 0..kills {
         let server = Crashing::start(&place, &settings, database);
         pids.push(server.pid());
