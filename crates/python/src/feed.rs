@@ -333,7 +333,7 @@ impl FeedReader {
             // Before looking, so that what comes meanwhile wakes.
             self.changed.mark_unchanged();
             match self.look() {
-                Look::Event(event) => return Some(event),
+                Look::Event(event) => return Some(*event),
                 Look::Over => return None,
                 // The sender is the feed's own, which this reader keeps.
                 Look::Nothing => self.changed.changed().await.ok()?,
@@ -349,14 +349,14 @@ impl FeedReader {
             let lost = LostEvents { events: first - 1 - self.after };
             let at = inner.events.front().map_or_else(jiff::Timestamp::now, |event| event.at);
             self.after = first - 1;
-            return Look::Event(ExecutionEvent { id: self.after, at, what: Occurrence::Lost(lost) });
+            return Look::Event(Box::new(ExecutionEvent { id: self.after, at, what: Occurrence::Lost(lost) }));
         }
         let place = usize::try_from(self.after + 1 - first).unwrap_or(usize::MAX);
         match inner.events.get(place).cloned() {
             Some(event) => {
                 self.after = event.id;
                 inner.read = inner.read.max(event.id);
-                Look::Event(event)
+                Look::Event(Box::new(event))
             }
             None if inner.is_over => Look::Over,
             None => Look::Nothing,
@@ -365,7 +365,7 @@ impl FeedReader {
 }
 
 enum Look {
-    Event(ExecutionEvent),
+    Event(Box<ExecutionEvent>),
     Nothing,
     Over,
 }

@@ -458,12 +458,15 @@ async fn feed_stdin(
     }
 }
 
+/// Who is told of a stream, and which one it is.
+type Follower = (Arc<Feed>, OutputStream);
+
 /// Reads a stream to its end, keeps head and tail, and passes all of it on.
 async fn drain(
     mut pipe: Box<dyn AsyncRead + Send + Unpin>,
     keep: usize,
     written: Arc<OutputMeter>,
-    (mut sink, feed): (Option<Box<dyn AsyncWrite + Send + Unpin>>, Option<(Arc<Feed>, OutputStream)>),
+    (mut sink, feed): (Option<Box<dyn AsyncWrite + Send + Unpin>>, Option<Follower>),
     stop: CancellationToken,
 ) -> OutputCapture {
     let mut capture = OutputCapture::new(keep);

@@ -209,11 +209,7 @@ impl From<SandboxError> for Problem {
             ErrorCode::IdempotencyConflict => ProblemCode::IdempotencyConflict,
             ErrorCode::StoreUnavailable => {
                 // What is wrong with it is nothing that a client should read.
-                tracing::error!(
-                    source = error.source.as_ref().map(|source| tracing::field::debug(source)),
-                    "{}",
-                    error.message
-                );
+                tracing::error!(source = error.source.as_ref().map(tracing::field::debug), "{}", error.message);
                 ProblemCode::StoreUnavailable
             }
             ErrorCode::Cancelled | ErrorCode::Interrupted => return Self::stopping(),

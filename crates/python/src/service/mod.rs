@@ -116,7 +116,7 @@ pub trait ExecutionObserver: Send + Sync {
 pub fn default_concurrency() -> usize {
     const MEMORY_OF_ONE: u64 = 64 << 20;
     let system = rustix::system::sysinfo();
-    let memory = u64::from(system.totalram) * u64::from(system.mem_unit);
+    let memory = system.totalram * u64::from(system.mem_unit);
     let by_memory = usize::try_from(memory / MEMORY_OF_ONE).unwrap_or(usize::MAX);
     (cpus() * 16).min(by_memory.max(1))
 }
