@@ -344,6 +344,8 @@ impl FeedReader {
     fn look(&mut self) -> Look {
         let mut inner = self.feed.lock();
         let first = inner.next - inner.events.len() as u64;
+        // One that claims to know what has not happened yet knows all that has.
+        self.after = self.after.min(inner.next - 1);
         if self.after + 1 < first {
             // Its number is that of the last one that is lost, so that a reader goes on after it.
             let lost = LostEvents { events: first - 1 - self.after };

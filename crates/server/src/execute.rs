@@ -85,18 +85,26 @@ async fn follow(
 ) -> Result<Response, Problem> {
     // Under its own name it is somebody else's, too.
     let is_own = key.is_none();
-    let id = shared.service.start_for(&caller, request, key).await?;
-    let events = shared.service.events_for(&caller, id, 0).await?;
     let (ends_with_client, service) = (CancellationToken::new(), shared.service.clone());
-    if is_own {
-        let left = ends_with_client.clone();
-        drop(tokio::spawn(async move {
-            left.cancelled().await;
-            // Of one that has ended, nothing comes of it.
-            drop(service.cancel_for(&caller, id).await);
-        }));
-    }
+    let left = ends_with_client.clone();
+    // From here on: also a client that leaves while its program is taken in must not leave it behind.
     let guard = ends_with_client.drop_guard();
+    let owner = caller.clone();
+    let starting = tokio::spawn(async move {
+        let id = service.start_for(&owner, request, key).await?;
+        if is_own {
+            drop(tokio::spawn(async move {
+                left.cancelled().await;
+                // Of one that has ended, nothing comes of it.
+                drop(service.cancel_for(&owner, id).await);
+            }));
+        }
+        Ok::<_, SandboxError>(id)
+    });
+    let id = starting.await.map_err(|error| {
+        SandboxError::new(ErrorCode::SandboxFailure, "the request was broken off").with_source(error)
+    })??;
+    let events = shared.service.events_for(&caller, id, 0).await?;
     let events = events.inspect(move |_| {
         // It lives as long as the stream.
         let _ = &guard;

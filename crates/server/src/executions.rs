@@ -9,7 +9,7 @@ use aevatar_sandbox_contract::{
 use aevatar_sandbox_python::OutputRange;
 use axum::{
     Json,
-    extract::{Path, Request},
+    extract::Request,
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
@@ -19,9 +19,8 @@ use utoipa::{IntoParams, ToSchema};
 use crate::{
     body, events,
     idempotency::idempotency_key,
-    peer::Peer,
     problem::{Problem, ProblemCode},
-    query,
+    query::{self, Path},
     refusals::{ListRefusals, ProgramRefusals, RecordRefusals},
     request::ExecuteRequest,
     shared::SharedState,
@@ -253,9 +252,9 @@ pub(crate) struct EventParameters {
 pub(crate) async fn follow(shared: SharedState, Path(id): Path<String>, request: Request) -> Result<Response, Problem> {
     let parameters: EventParameters = query::read(request.uri())?;
     let after = events::last_event(request.headers(), parameters.after)?;
-    let peer = request.extensions().get::<Peer>().cloned();
     let events = shared.service.events_for(&caller(&request), parse(&id)?, after).await?;
-    Ok(events::answer(events, Peer::gone(peer)))
+    // Whether a follower has gone is nothing to look for: nothing depends on it, and there may be thousands of them.
+    Ok(events::answer(events, std::future::pending()))
 }
 
 /// What came of a wish to cancel.

@@ -1,16 +1,13 @@
 //! `/api/sandbox/…`: the same under the platform's own paths, and `"language": "python"`.
 
 use aevatar_sandbox_contract::{ExecutionId, ExecutionState, OutputPart, SandboxExecutionResult};
-use axum::{
-    Json,
-    extract::{Path, Request},
-    response::Response,
-};
+use axum::{Json, extract::Request, response::Response};
 
 use crate::{
     execute,
     executions::{self, CancelAnswer, LogParameters},
     problem::Problem,
+    query::Path,
     refusals::{ProgramRefusals, RecordRefusals},
     request::ExecuteRequest,
     shared::SharedState,

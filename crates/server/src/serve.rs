@@ -16,14 +16,21 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
+use rustix::process::{Resource, getrlimit};
 use tokio::{net::TcpListener, sync::Semaphore};
 
 use crate::{
     audit::Audit, metrics::Metrics, openapi::router, options::ServerOptions, peer::Peer, shared::Shared, warm,
 };
 
-/// Clients that may be connected at the same time; more wait to be accepted.
-const CONNECTIONS: usize = 512;
+/// Clients that may be connected at the same time, where there are descriptors for so many; more wait to be accepted.
+/// Most of them follow an execution and are silent: each takes a descriptor and some twenty kilobytes.
+const CONNECTIONS: usize = 16_384;
+/// The rest of the descriptors is for programs, and for what is made ready for them.
+const SHARE_OF_DESCRIPTORS: (usize, usize) = (3, 4);
+/// The head of a request, at most; and what is kept of an answer that a client does not take. All connections together
+/// must fit into memory.
+const BUFFER: usize = 64 << 10;
 /// How long a client may take to send the head of a request, or to send another one.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long interrupted programs may take to be cleaned up, and their answers to be sent.
@@ -110,10 +117,18 @@ pub async fn serve(listener: TcpListener, server: Server, shutdown: Shutdown) ->
     Ok(())
 }
 
+/// As many as are allowed, or as the limit of open descriptors has room for.
+fn most_connections() -> usize {
+    let (part, whole) = SHARE_OF_DESCRIPTORS;
+    let descriptors =
+        getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| limit.try_into().unwrap_or(usize::MAX));
+    CONNECTIONS.min(descriptors / whole * part).max(1)
+}
+
 /// Accepts clients until `stop`. Returns those that are still connected.
 async fn accept(listener: &TcpListener, router: &Router, stop: &CancellationToken) -> GracefulShutdown {
     let connections = GracefulShutdown::new();
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let places = Arc::new(Semaphore::new(most_connections()));
     loop {
         let accepted = tokio::select! {
             accepted = async {
@@ -125,13 +140,14 @@ async fn accept(listener: &TcpListener, router: &Router, stop: &CancellationToke
         };
         match accepted {
             (Ok((stream, _)), place) => {
-                let peer = match Peer::of(&stream) {
+                let peer = match Peer::of(stream) {
                     Ok(peer) => peer,
                     Err(error) => {
                         tracing::warn!("could not serve a connection: {error}");
                         continue;
                     }
                 };
+                let stream = peer.stream();
                 let handler = TowerToHyperService::new(router.clone());
                 let service = service_fn(move |mut request: Request<Incoming>| {
                     request.extensions_mut().insert(peer.clone());
@@ -140,6 +156,7 @@ async fn accept(listener: &TcpListener, router: &Router, stop: &CancellationToke
                 let serving = http1::Builder::new()
                     .timer(TokioTimer::new())
                     .header_read_timeout(HEAD_TIMEOUT)
+                    .max_buf_size(BUFFER)
                     .serve_connection(TokioIo::new(stream), service);
                 let serving = connections.watch(serving);
                 tokio::spawn(async move {

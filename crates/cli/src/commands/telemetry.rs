@@ -73,7 +73,8 @@ impl Telemetry {
 /// The lines of the log. Spans are none of them, so that a line is the same whether or not there are traces.
 fn log<S: Subscriber + for<'a> LookupSpan<'a>>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync> {
     let lines = fmt::layer().with_writer(std::io::stderr);
-    let events = only(tracing::Metadata::is_event);
+    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method's lifetimes are less general")]
+    let events = only(|metadata| metadata.is_event());
     match format {
         LogFormat::Text => {
             lines.with_ansi(std::io::stderr().is_terminal()).with_target(false).with_filter(events).boxed()

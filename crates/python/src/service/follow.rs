@@ -9,7 +9,10 @@ use aevatar_sandbox_contract::{
 };
 use futures_util::{Stream, StreamExt as _, stream};
 
-use super::{Live, PythonSandboxService, accept::store_failed};
+use super::{
+    Live, PythonSandboxService,
+    accept::{broken_off, store_failed},
+};
 use crate::feed::{FeedReader, output_of};
 
 /// How often it is looked at what another server does.
@@ -82,7 +85,8 @@ impl PythonSandboxService {
         caller: &Caller,
         id: ExecutionId,
     ) -> Result<Option<SandboxExecutionResult>, SandboxError> {
-        if self.live.get(&caller.owner, id).is_some() {
+        // One that has ended is known here for a moment more, and is in the store already.
+        if self.live.get(&caller.owner, id).is_some_and(|live| !live.feed.state().is_completed) {
             return Ok(None);
         }
         if let Some(result) = self.store.result(&caller.owner, id).await.map_err(store_failed)? {
@@ -105,7 +109,13 @@ impl PythonSandboxService {
                 return Ok(result);
             }
             self.recorded(caller, id).await?;
-            tokio::time::sleep(ELSEWHERE_PAUSE).await;
+            tokio::select! {
+                () = tokio::time::sleep(ELSEWHERE_PAUSE) => {}
+                // What waited here is left to another server, and nobody waits for that here.
+                () = self.draining.cancelled() => {
+                    return Err(broken_off(ErrorCode::Interrupted, "the service stopped"));
+                }
+            }
         }
     }
 
@@ -122,32 +132,32 @@ impl PythonSandboxService {
     /// # Errors
     /// There is none of theirs, or the store failed.
     pub async fn cancel_for(&self, caller: &Caller, id: ExecutionId) -> Result<Cancellation, SandboxError> {
+        let of = |reason| match reason {
+            Some(TerminationReason::Cancelled) => Cancellation::Cancelled,
+            _ => Cancellation::AlreadyCompleted,
+        };
         let ended = async {
             if let Some(live) = self.live.get(&caller.owner, id) {
                 live.cancelled.cancel();
                 live.feed.ended().await;
-                return Ok(live.feed.state().reason);
+                let state = live.feed.state();
+                // One that this server let go of has not ended: it waits for another one.
+                return Ok(if state.is_completed { of(state.reason) } else { Cancellation::Requested });
             }
             let before = self.recorded(caller, id).await?;
             if before.status.is_completed() {
-                return Ok(None);
+                return Ok(Cancellation::AlreadyCompleted);
             }
             self.store.request_cancel(&caller.owner, id).await.map_err(store_failed)?;
             loop {
                 let record = self.recorded(caller, id).await?;
                 if record.status.is_completed() {
-                    return Ok(record.reason);
+                    return Ok(of(record.reason));
                 }
                 tokio::time::sleep(ELSEWHERE_PAUSE).await;
             }
         };
-        match tokio::time::timeout(CANCEL_PATIENCE, ended).await {
-            Ok(reason) => Ok(match reason? {
-                Some(TerminationReason::Cancelled) => Cancellation::Cancelled,
-                _ => Cancellation::AlreadyCompleted,
-            }),
-            Err(_) => Ok(Cancellation::Requested),
-        }
+        tokio::time::timeout(CANCEL_PATIENCE, ended).await.unwrap_or(Ok(Cancellation::Requested))
     }
 
     /// What happened and happens to an execution after event number `after`, 0 for all; ends with its result.
@@ -253,7 +263,7 @@ impl PythonSandboxService {
     pub async fn list_for(
         &self,
         caller: &Caller,
-        status: Option<ExecutionStatus>,
+        wanted: Option<ExecutionStatus>,
         before: Option<ExecutionId>,
         limit: u32,
     ) -> Result<Vec<ExecutionState>, SandboxError> {
@@ -265,9 +275,10 @@ impl PythonSandboxService {
         .iter()
         .map(|live| self.live_state(live))
         .collect();
+        states.retain(|state| wanted.is_none_or(|wanted| state.status == wanted));
+        // Where the two do not agree on one, it is just going from one status to the next, and either is right.
         let known: Vec<ExecutionId> = states.iter().map(|state| state.execution_id).collect();
-        states.retain(|state| status.is_none_or(|status| state.status == status));
-        let query = ExecutionQuery { owner: caller.owner.clone(), status, before, limit };
+        let query = ExecutionQuery { owner: caller.owner.clone(), status: wanted, before, limit };
         let records = self.store.list(&query).await.map_err(store_failed)?;
         // Of those that are here, more is known here.
         states.extend(records.iter().filter(|record| !known.contains(&record.id)).map(recorded_state));
@@ -330,7 +341,11 @@ impl Follower {
                     }
                 }
                 Source::Elsewhere => {
-                    tokio::time::sleep(ELSEWHERE_PAUSE).await;
+                    tokio::select! {
+                        () = tokio::time::sleep(ELSEWHERE_PAUSE) => {}
+                        // This server ends; whoever follows may ask another one.
+                        () = self.service.draining.cancelled() => return None,
+                    }
                     // A store that fails for a moment, and one that has forgotten it, are told apart by asking anew.
                     match self.service.past_events(&self.caller, self.id).await {
                         Ok(Some(events)) => self.source = Source::Past(events),

@@ -57,6 +57,10 @@ impl PythonSandboxService {
             Err(NoResult::Released) => {
                 return Err(broken_off(ErrorCode::Interrupted, "the service stopped"));
             }
+            // Whoever is not to be told by a record knows nothing of it. But anybody may see its id in a list, and cancel it.
+            Err(NoResult::Error(error)) if kept == Kept::AtEnd && error.code == ErrorCode::Cancelled => {
+                (Some(Watched { result: not_started(&plan, &error, asked), files: Vec::new() }), None)
+            }
             Err(NoResult::Error(error)) if is_recorded => {
                 let result = not_started(&plan, &error, asked);
                 (Some(Watched { result, files: Vec::new() }), Some(error))

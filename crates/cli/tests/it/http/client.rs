@@ -41,6 +41,11 @@ impl Request {
         Self::post("/api/python/execute", body.to_string())
     }
 
+    /// Starts a program.
+    pub(super) fn start(body: &Value) -> Self {
+        Self::post("/api/python/executions", body.to_string())
+    }
+
     /// Adds a header, or replaces it.
     pub(super) fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.retain(|(known, _)| known != name);
@@ -217,6 +222,17 @@ impl Connection {
         answer
     }
 
+    /// The events of a stream that a request asks for; the answer must be one.
+    pub(super) fn follow(mut self, request: &Request) -> Events {
+        self.send(request.bytes());
+        let head = self.head();
+        let (status, kind) = (head.status, head.header("content-type"));
+        assert_eq!((status, kind), (200, Some("text/event-stream")), "{head:?} {:?}", self.received_text());
+        assert_eq!(head.header("transfer-encoding"), Some("chunked"), "{head:?}");
+        contract::check(request.method, &request.path, &head);
+        Events { connection: self, text: Vec::new(), is_over: false, comments: 0 }
+    }
+
     /// Waits for the end of the connection; whether it comes without another byte.
     pub(super) fn is_closed(&mut self) -> bool {
         let closed = match self.receive() {
@@ -247,5 +263,120 @@ impl Connection {
 
     fn received_text(&self) -> String {
         String::from_utf8_lossy(&self.received).into_owned()
+    }
+}
+
+/// One event of a stream.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Event {
+    pub(super) id: u64,
+    pub(super) name: String,
+    pub(super) data: Value,
+}
+
+/// Server-Sent Events as they come, without their encoding in chunks.
+pub(super) struct Events {
+    connection: Connection,
+    text: Vec<u8>,
+    is_over: bool,
+    pub(super) comments: usize,
+}
+
+impl Events {
+    /// The next one; nothing after the end of the answer.
+    pub(super) fn next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(block) = self.block() {
+                match self.event(&block) {
+                    Some(event) => return Some(event),
+                    None => continue,
+                }
+            }
+            if self.is_over {
+                assert!(self.text.is_empty(), "the stream ended within an event");
+                return None;
+            }
+            self.chunk();
+        }
+    }
+
+    /// All up to the end.
+    pub(super) fn rest(mut self) -> Vec<Event> {
+        std::iter::from_fn(|| self.next()).collect()
+    }
+
+    /// Waits for one with this name; it, and those before it.
+    pub(super) fn until(&mut self, name: &str) -> Vec<Event> {
+        let mut all = Vec::new();
+        loop {
+            let event = self.next().unwrap_or_else(|| panic!("the stream ended without `{name}`: {all:?}"));
+            let found = event.name == name;
+            all.push(event);
+            if found {
+                return all;
+            }
+        }
+    }
+
+    /// The connection, in the middle of the stream.
+    pub(super) fn into_connection(self) -> Connection {
+        self.connection
+    }
+
+    /// Waits for a comment.
+    pub(super) fn wait_for_comment(&mut self) {
+        let before = self.comments;
+        while self.comments == before {
+            while let Some(block) = self.block() {
+                drop(self.event(&block));
+            }
+            if self.comments == before {
+                self.chunk();
+            }
+        }
+    }
+
+    fn block(&mut self) -> Option<String> {
+        let end = self.text.windows(2).position(|window| window == b"\n\n")?;
+        let block: Vec<u8> = self.text.drain(..end + 2).collect();
+        Some(String::from_utf8(block).unwrap())
+    }
+
+    fn event(&mut self, block: &str) -> Option<Event> {
+        let field = |name: &str| {
+            let mut lines = block.lines().filter_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+            let value = lines.next();
+            assert_eq!(lines.next(), None, "`{name}` twice: {block}");
+            value
+        };
+        if block.starts_with(':') {
+            self.comments += 1;
+            return None;
+        }
+        let missing = || panic!("no event: {block}");
+        Some(Event {
+            id: field("id").and_then(|id| id.parse().ok()).unwrap_or_else(missing),
+            name: field("event").map(str::to_owned).unwrap_or_else(|| panic!("no name: {block}")),
+            data: field("data").and_then(|data| serde_json::from_str(data).ok()).unwrap_or_else(|| panic!("{block}")),
+        })
+    }
+
+    fn chunk(&mut self) {
+        let received = &mut self.connection;
+        let line = loop {
+            if let Some(end) = received.received.windows(2).position(|window| window == b"\r\n") {
+                break received.received.drain(..end + 2).collect::<Vec<u8>>();
+            }
+            assert!(received.receive().unwrap() > 0, "closed within a stream");
+        };
+        let length = std::str::from_utf8(&line).ok().and_then(|line| usize::from_str_radix(line.trim(), 16).ok());
+        let length = length.unwrap_or_else(|| panic!("no length of a chunk: {line:?}"));
+        while received.received.len() < length + 2 {
+            assert!(received.receive().unwrap() > 0, "closed within a chunk");
+        }
+        self.text.extend(received.received.drain(..length));
+        let end: Vec<u8> = received.received.drain(..2).collect();
+        assert_eq!(end, b"\r\n");
+        self.is_over = length == 0;
     }
 }
