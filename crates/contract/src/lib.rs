@@ -5,6 +5,7 @@
 
 pub mod backend;
 pub mod caller;
+mod clock;
 mod encoding;
 pub mod environment;
 pub mod error;
@@ -23,6 +24,7 @@ pub mod validation;
 
 pub use backend::{ExecutionPlan, ProgramEnd, RunningSandbox, SandboxBackend, SandboxEvent, SandboxPipes};
 pub use caller::{Allowance, Caller};
+pub use clock::now;
 pub use environment::{InstalledPackage, PythonEnvironment, PythonVersion};
 pub use error::{ErrorCode, SandboxError};
 pub use execution::{

@@ -218,7 +218,7 @@ impl Inner {
         if self.is_over {
             return;
         }
-        let event = ExecutionEvent { id: self.next, at: jiff::Timestamp::now(), what };
+        let event = ExecutionEvent { id: self.next, at: aevatar_sandbox_contract::now(), what };
         self.next += 1;
         self.size += size(&event);
         self.events.push_back(event);
@@ -349,7 +349,7 @@ impl FeedReader {
         if self.after + 1 < first {
             // Its number is that of the last one that is lost, so that a reader goes on after it.
             let lost = LostEvents { events: first - 1 - self.after };
-            let at = inner.events.front().map_or_else(jiff::Timestamp::now, |event| event.at);
+            let at = inner.events.front().map_or_else(aevatar_sandbox_contract::now, |event| event.at);
             self.after = first - 1;
             return Look::Event(Box::new(ExecutionEvent { id: self.after, at, what: Occurrence::Lost(lost) }));
         }

@@ -188,7 +188,7 @@ impl ExecutionStore for MemoryStore {
     async fn prune(&self, retention: Retention) -> Result<u64, StoreError> {
         let mut records = self.lock();
         let before = records.len();
-        let now = jiff::Timestamp::now();
+        let now = aevatar_sandbox_contract::now();
         records.retain(|_, kept| {
             kept.record.finished_at.is_none_or(|at| {
                 std::time::Duration::try_from(now.duration_since(at)).unwrap_or_default() <= retention.max_age

@@ -197,7 +197,7 @@ impl PythonExecutionMonitor {
             environment: plan.environment.to_string(),
             queued_at: self.queued_at,
             started_at: observed.started.map(|(_, at)| at),
-            finished_at: jiff::Timestamp::now(),
+            finished_at: aevatar_sandbox_contract::now(),
         };
         Ok(Watched { result, files: collected.files })
     }
@@ -219,7 +219,7 @@ impl PythonExecutionMonitor {
                 event = sandbox.next_event() => match event? {
                     SandboxEvent::Started => {
                         let now = Instant::now();
-                        let at = jiff::Timestamp::now();
+                        let at = aevatar_sandbox_contract::now();
                         observed.started = Some((now, at));
                         usage_check = self.feed.is_some().then(|| now + USAGE_PAUSE);
                         if let Some(feed) = &self.feed {

@@ -155,7 +155,7 @@ async fn create(
         name: arguments.name.clone(),
         digest: ApiKey::new(&secret).digest(),
         allowance: arguments.allowance(configuration),
-        created_at: jiff::Timestamp::now(),
+        created_at: aevatar_sandbox::now(),
         revoked_at: None,
     };
     store.add_key(&key).await.map_err(failed)?;
@@ -190,7 +190,7 @@ async fn list(store: &Store, json: bool) -> anyhow::Result<()> {
 }
 
 async fn revoke(store: &Store, id: &str) -> anyhow::Result<()> {
-    if store.revoke_key(id, jiff::Timestamp::now()).await.map_err(failed)? {
+    if store.revoke_key(id, aevatar_sandbox::now()).await.map_err(failed)? {
         return Ok(());
     }
     let shown: String = id.chars().take(64).flat_map(char::escape_debug).collect();

@@ -26,7 +26,7 @@ pub(super) struct Asked {
 
 impl Asked {
     pub(super) fn now() -> Self {
-        Self { at: jiff::Timestamp::now(), instant: Instant::now() }
+        Self { at: aevatar_sandbox_contract::now(), instant: Instant::now() }
     }
 }
 

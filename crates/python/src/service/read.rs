@@ -92,7 +92,7 @@ impl PythonSandboxService {
         // A host that cannot run this sandbox cannot run the program's either, and will say so then.
         let Ok(sandbox) = self.backend.launch(&plan).await else { return Compiled::Unknown };
         let (cancelled, stopping) = (cancelled.clone(), self.stopping.clone());
-        let (at, instant) = (jiff::Timestamp::now(), Instant::now());
+        let (at, instant) = (aevatar_sandbox_contract::now(), Instant::now());
         PythonExecutionMonitor::new(plan.limits.clone(), cancelled, stopping, at, instant)
             .watch(sandbox, &plan, code, ExecutionStreams::default())
             .await

@@ -160,7 +160,7 @@ impl Turn<'_> {
         };
         self.queue_wait = Some(permit.given_at().saturating_duration_since(self.asked.instant));
         if self.is_recorded {
-            let is_ours = service.store.start(live.id, jiff::Timestamp::now()).await.map_err(store_failed)?;
+            let is_ours = service.store.start(live.id, aevatar_sandbox_contract::now()).await.map_err(store_failed)?;
             if !is_ours {
                 return Err(NoResult::Released);
             }
@@ -318,6 +318,6 @@ fn blank(
         environment,
         queued_at,
         started_at: None,
-        finished_at: jiff::Timestamp::now(),
+        finished_at: aevatar_sandbox_contract::now(),
     }
 }

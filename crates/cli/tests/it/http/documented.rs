@@ -49,6 +49,7 @@ const EXECUTIONS: &str = "/api/python/executions";
 const EXECUTE: &str = "/api/python/execute";
 const VALIDATE: &str = "/api/python/validate";
 const CAPABILITIES: &str = "/api/python/capabilities";
+const METRICS: &str = "/metrics";
 
 /// What was seen so far.
 #[derive(Default)]
@@ -93,7 +94,7 @@ fn every_documented_status_is_seen() {
 
 fn of_a_good_server(seen: &mut Seen) {
     let server = Server::with(&[("MaxCodeLength", "1000"), ("BodyTimeout", "0.3")]);
-    for path in [CAPABILITIES, "/healthz", "/readyz"] {
+    for path in [CAPABILITIES, METRICS, "/healthz", "/readyz"] {
         assert_eq!(seen.get(&server, path), 200);
     }
     for path in PROGRAMS.into_iter().chain([VALIDATE]) {
@@ -109,8 +110,10 @@ fn of_a_good_server(seen: &mut Seen) {
         let foreign = Request::post(path, "{}").header("host", "evil.example");
         assert_eq!(seen.note("POST", path, &server.ask(&foreign)), 403);
     }
-    let foreign = Request::get(CAPABILITIES).header("host", "evil.example");
-    assert_eq!(seen.note("GET", CAPABILITIES, &server.ask(&foreign)), 403);
+    for path in [CAPABILITIES, METRICS] {
+        let foreign = Request::get(path).header("host", "evil.example");
+        assert_eq!(seen.note("GET", path, &server.ask(&foreign)), 403);
+    }
     for path in PROGRAMS {
         assert_eq!(seen.post(&server, path, "import ctypes"), 422);
         let named = |code: &str| {
@@ -187,6 +190,7 @@ fn of_a_full_server(seen: &mut Seen) {
 fn of_a_server_with_keys(seen: &mut Seen) {
     let server = Server::with(&[("ApiKeys__0", "a-key-of-this-test-only")]);
     assert_eq!(seen.get(&server, CAPABILITIES), 401);
+    assert_eq!(seen.get(&server, METRICS), 401);
     assert_eq!(seen.get(&server, EXECUTIONS), 401);
     for path in PROGRAMS.into_iter().chain([VALIDATE]) {
         assert_eq!(seen.post(&server, path, ""), 401);

@@ -131,7 +131,7 @@ fn an_open_door_to_the_world_is_refused() {
         assert_eq!(refused.code, 2, "{refused:?}");
         let expected = format!("error: refusing to serve on {host} without authentication");
         assert!(refused.stderr.starts_with(&expected), "{refused:?}");
-        assert!(refused.stderr.contains("\nhint: configure `ApiKeys`"), "{refused:?}");
+        assert!(refused.stderr.contains("\nhint: make a key with `aevatar-sandbox key create`"), "{refused:?}");
     }
     let configured = serve(&[], &[("Host", ELSEWHERE)]);
     assert!(configured.code == 2 && configured.stderr.contains("refusing"), "{configured:?}");
