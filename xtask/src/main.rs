@@ -9,6 +9,7 @@
 mod ci;
 mod configuration;
 mod layers;
+mod load;
 mod lock;
 mod openapi;
 mod syscalls;
@@ -24,8 +25,10 @@ fn main() -> ExitCode {
         "ci" => ci::run(),
         "bench" => match rest.first().map(String::as_str) {
             Some("validator") => validator::run(),
+            Some("load") => load::run(),
             _ => Err(anyhow::anyhow!(
-                "`cargo xtask bench` measures only the `validator`; `aevatar-sandbox bench` measures everything else"
+                "`cargo xtask bench` measures the `validator`, or the service under `load`; `aevatar-sandbox bench` \
+                 measures everything else"
             )),
         },
         "layers" => layers::run(rest),
