@@ -13,15 +13,17 @@ use super::{
 use crate::{host, place::Place, require};
 
 /// What no request and no setting brings about.
-const UNSEEN: [(&str, &str, u16, &str); 3] = [
+const UNSEEN: [(&str, &str, u16, &str); 4] = [
     ("POST", "/api/python/execute", 500, "a fault of the sandbox"),
     ("POST", "/api/python/validate", 500, "a fault of the server"),
     ("GET", "/api/python/capabilities", 500, "a fault of the server"),
+    ("GET", "/metrics", 500, "a fault of the server"),
 ];
 
 const EXECUTE: &str = "/api/python/execute";
 const VALIDATE: &str = "/api/python/validate";
 const CAPABILITIES: &str = "/api/python/capabilities";
+const METRICS: &str = "/metrics";
 
 /// What was seen so far.
 #[derive(Default)]
@@ -73,7 +75,7 @@ fn every_documented_status_is_seen() {
 
 fn of_a_good_server(seen: &mut Seen) {
     let server = Server::with(&[("MaxCodeLength", "1000"), ("BodyTimeout", "0.3")]);
-    for path in [CAPABILITIES, "/healthz", "/readyz"] {
+    for path in [CAPABILITIES, METRICS, "/healthz", "/readyz"] {
         assert_eq!(seen.get(&server, path), 200);
     }
     for path in [EXECUTE, VALIDATE] {
@@ -88,8 +90,10 @@ fn of_a_good_server(seen: &mut Seen) {
         let foreign = Request::post(path, "{}").header("host", "evil.example");
         assert_eq!(seen.note("POST", path, &server.ask(&foreign)), 403);
     }
-    let foreign = Request::get(CAPABILITIES).header("host", "evil.example");
-    assert_eq!(seen.note("GET", CAPABILITIES, &server.ask(&foreign)), 403);
+    for path in [CAPABILITIES, METRICS] {
+        let foreign = Request::get(path).header("host", "evil.example");
+        assert_eq!(seen.note("GET", path, &server.ask(&foreign)), 403);
+    }
     seen.post(&server, EXECUTE, "import ctypes");
 }
 
@@ -116,6 +120,7 @@ fn of_a_full_server(seen: &mut Seen) {
 fn of_a_server_with_keys(seen: &mut Seen) {
     let server = Server::with(&[("ApiKeys__0", "a-key-of-this-test-only")]);
     assert_eq!(seen.get(&server, CAPABILITIES), 401);
+    assert_eq!(seen.get(&server, METRICS), 401);
     assert_eq!(seen.post(&server, EXECUTE, ""), 401);
     assert_eq!(seen.post(&server, VALIDATE, ""), 401);
 }
