@@ -61,7 +61,7 @@ fn a_result_has_every_field() {
     // What the client has and what the log has lead to one another.
     let id = result["executionId"].as_str().unwrap();
     let line = crate::host::eventually("the execution in the log", || {
-        server.log().lines().find(|line| line.contains(id)).map(str::to_owned)
+        server.log().lines().find(|line| line.contains(id) && line.contains("answered")).map(str::to_owned)
     });
     assert!(line.contains("status=200") && line.contains("reason=Exited"), "{line}");
     let log = server.log();

@@ -65,8 +65,8 @@ fn code_is_told_where_it_is_kept() {
     }
     let mut server = Server::with(&[("LogFormat", "Json"), ("StoreCode", "true")]);
     server.run(CODE);
-    let long = format!("{CODE}#{}", "#".repeat(100_000));
-    server.run(&long);
+    let padded = format!("{CODE}#{}", "#".repeat(100_000));
+    server.run(&padded);
     let audit = audit(&server.stop());
     assert_eq!(audit[0]["code"], CODE);
     let cut = audit[1]["code"].as_str().unwrap();
