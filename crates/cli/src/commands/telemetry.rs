@@ -73,8 +73,7 @@ impl Telemetry {
 /// The lines of the log. Spans are none of them, so that a line is the same whether or not there are traces.
 fn log<S: Subscriber + for<'a> LookupSpan<'a>>(format: LogFormat) -> Box<dyn Layer<S> + Send + Sync> {
     let lines = fmt::layer().with_writer(std::io::stderr);
-    #[expect(clippy::redundant_closure_for_method_calls, reason = "the method's lifetimes are less general")]
-    let events = only(|metadata| metadata.is_event());
+    let events = only(|metadata| !metadata.is_span());
     match format {
         LogFormat::Text => {
             lines.with_ansi(std::io::stderr().is_terminal()).with_target(false).with_filter(events).boxed()
@@ -138,7 +137,7 @@ impl HttpClient for Client {
         let problem = match &answer {
             Ok(answer) if answer.status().is_success() => None,
             Ok(answer) => Some(format!("the collector answered {}", answer.status())),
-            Err(error) => Some(error.to_string()),
+            Err(error) => Some(in_full(&**error)),
         };
         // Once for each time that it begins: a collector that is down for a night is no news every few seconds.
         let was_failing = self.failing.swap(problem.is_some(), Ordering::Relaxed);
@@ -149,4 +148,10 @@ impl HttpClient for Client {
         }
         answer
     }
+}
+
+/// An error with what is behind it: the first words alone do not say what is wrong.
+fn in_full(error: &dyn std::error::Error) -> String {
+    let all = std::iter::successors(Some(error), |error| error.source());
+    all.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

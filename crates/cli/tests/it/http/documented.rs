@@ -15,7 +15,6 @@ use crate::{host, place::Place, require};
 /// What no request and no setting brings about.
 fn unseen(documented: &Documented) -> Option<&'static str> {
     match documented.status {
-        200 if documented.path.ends_with("/files/{path}") => Some("no request can ask for files yet"),
         500 => Some("a fault of the server, or of the sandbox"),
         503 if !PROGRAMS.contains(&documented.path.as_str()) && !OF_PYTHON.contains(&documented.path.as_str()) => {
             Some("records in memory are always reached")

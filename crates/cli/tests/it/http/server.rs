@@ -35,13 +35,20 @@ pub(super) fn command(place: &Place, arguments: &[&str], settings: &[(&str, &str
 
 /// Where a server that was just started listens.
 pub(super) fn address(running: &mut Running) -> SocketAddr {
-    let found = |log: &str| log.split_once(LISTENING)?.1.split_once('\n')?.0.trim().parse().ok();
+    // A line ends after it, or in JSON the message.
+    let found = |log: &str| log.split_once(LISTENING)?.1.split_once(['\n', '"'])?.0.trim().parse().ok();
     host::eventually("a server that listens", || {
         let ended = running.has_ended();
         let log = running.stderr();
         assert!(!ended || log.contains(LISTENING), "the server has ended: {log}");
         found(&log)
     })
+}
+
+/// Whether a line of the log is this message and nothing else, as text or as JSON.
+fn says(log: &str, message: &str) -> bool {
+    let (text, json) = (format!(" {message}"), format!("\"message\":\"{message}\""));
+    log.lines().any(|line| line.ends_with(&text) || line.contains(&json))
 }
 
 impl Server {
@@ -67,7 +74,7 @@ impl Server {
 
     /// Its own look at itself comes first: later, it would be seen among the programs of a test.
     fn wait_until_ready(&self) {
-        host::eventually("a server that is ready", || self.log().contains(" ready\n").then_some(()));
+        host::eventually("a server that is ready", || says(&self.log(), "ready").then_some(()));
     }
 
     /// Waits until programs with these profiles need not start cold.
@@ -162,7 +169,7 @@ impl Server {
         self.signal(Signal::TERM);
         let outcome = self.finish();
         assert_eq!((outcome.code, outcome.stdout.as_str()), (0, ""), "{outcome:?}");
-        assert!(outcome.stderr.ends_with(" stopped\n"), "{outcome:?}");
+        assert!(says(outcome.stderr.lines().last().unwrap_or_default(), "stopped"), "{outcome:?}");
         assert!(!outcome.stderr.contains("panicked"), "{outcome:?}");
         outcome.stderr
     }
