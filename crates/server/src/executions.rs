@@ -40,12 +40,20 @@ const LARGEST_PAGE: u32 = 200;
 #[utoipa::path(
     post,
     path = "/api/python/executions",
+    operation_id = "startExecution",
     tag = "executions",
     request_body(content((ExecuteRequest = "application/json"), (crate::form::ProgramForm = "multipart/form-data"))),
-    params(("Idempotency-Key" = Option<String>, Header, description = "The caller's own name for this request, of 1 to 255 visible characters: the same key and body are the same execution")),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$", description = "The caller's own name for this request, of 1 to 255 visible characters: the same key and body are the same execution")),
     responses(
         (status = 202, description = "It waits for its turn, or runs already", body = ExecutionState,
-            headers(("Location" = String, description = "Where it can be asked for"))),
+            headers(("Location" = String, description = "Where it can be asked for")),
+            links(
+                ("status" = (operation_id = "getExecution", parameters(("id" = "$response.body#/executionId")))),
+                ("result" = (operation_id = "getResult", parameters(("id" = "$response.body#/executionId")))),
+                ("logs" = (operation_id = "getLogs", parameters(("id" = "$response.body#/executionId")))),
+                ("events" = (operation_id = "followEvents", parameters(("id" = "$response.body#/executionId")))),
+                ("cancel" = (operation_id = "cancelExecution", parameters(("id" = "$response.body#/executionId")))),
+            )),
         ProgramRefusals,
     )
 )]
@@ -92,6 +100,7 @@ pub(crate) struct ExecutionList {
 #[utoipa::path(
     get,
     path = "/api/python/executions",
+    operation_id = "listExecutions",
     tag = "executions",
     params(ListParameters),
     responses((status = 200, description = "A page of them", body = ExecutionList), ListRefusals)
@@ -123,6 +132,7 @@ pub(crate) async fn list(shared: SharedState, request: Request) -> Result<Json<E
 #[utoipa::path(
     get,
     path = "/api/python/executions/{id}",
+    operation_id = "getExecution",
     tag = "executions",
     params(("id" = ExecutionId, Path, description = "Which execution")),
     responses((status = 200, description = "Its state", body = ExecutionState), RecordRefusals)
@@ -150,6 +160,7 @@ pub(crate) struct WaitParameters {
 #[utoipa::path(
     get,
     path = "/api/python/executions/{id}/result",
+    operation_id = "getResult",
     tag = "executions",
     params(("id" = ExecutionId, Path, description = "Which execution"), WaitParameters),
     responses(
@@ -198,6 +209,7 @@ pub(crate) struct LogParameters {
 #[utoipa::path(
     get,
     path = "/api/python/executions/{id}/logs",
+    operation_id = "getLogs",
     tag = "executions",
     params(("id" = ExecutionId, Path, description = "Which execution"), LogParameters),
     responses((status = 200, description = "A part of a stream", body = OutputPart), RecordRefusals)
@@ -239,6 +251,7 @@ pub(crate) struct EventParameters {
 #[utoipa::path(
     get,
     path = "/api/python/executions/{id}/events",
+    operation_id = "followEvents",
     tag = "executions",
     params(
         ("id" = ExecutionId, Path, description = "Which execution"),
@@ -276,6 +289,7 @@ pub(crate) struct CancelAnswer {
 #[utoipa::path(
     delete,
     path = "/api/python/executions/{id}",
+    operation_id = "deleteExecution",
     tag = "executions",
     params(("id" = ExecutionId, Path, description = "Which execution")),
     responses((status = 200, description = "What happened", body = CancelAnswer), RecordRefusals)
@@ -292,6 +306,7 @@ pub(crate) async fn delete(
 #[utoipa::path(
     post,
     path = "/api/python/executions/{id}/cancel",
+    operation_id = "cancelExecution",
     tag = "executions",
     params(("id" = ExecutionId, Path, description = "Which execution")),
     responses((status = 200, description = "What happened", body = CancelAnswer), RecordRefusals)
@@ -317,6 +332,7 @@ pub(crate) async fn end(shared: &SharedState, caller: &Caller, id: &str) -> Resu
 #[utoipa::path(
     get,
     path = "/api/python/executions/{id}/files/{path}",
+    operation_id = "getFile",
     tag = "executions",
     params(
         ("id" = ExecutionId, Path, description = "Which execution"),
