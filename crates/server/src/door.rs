@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc, time::Instant};
 use aevatar_sandbox_contract::Caller;
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, Method, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -13,19 +13,22 @@ use axum::{
 use tracing::field::{debug, display};
 
 use crate::{
+    docs,
     execute::Outcome,
     problem::{Problem, ProblemCode},
     shared::Shared,
 };
 
-/// Paths that an orchestrator asks without a key.
-const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+/// Paths that an orchestrator asks every few seconds.
+const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
+/// Paths that need no key: health, and what is known of the service without it.
+const OPEN: [&str; 6] = [HEALTH[0], HEALTH[1], "/openapi.json", docs::PAGE, docs::STYLE, docs::SCRIPT];
 
 /// Lets a request pass, or answers it.
 pub(crate) async fn guard(State(shared): State<Arc<Shared>>, mut request: Request, next: Next) -> Response {
     let (method, path, asked) = (request.method().clone(), request.uri().path().to_owned(), Instant::now());
-    // Health checks come every few seconds and say nothing.
-    let mut entry = (!OPEN.contains(&path.as_str())).then(|| Entry { method, path: path.clone(), asked, open: true });
+    // Health checks say nothing.
+    let mut entry = (!HEALTH.contains(&path.as_str())).then(|| Entry { method, path: path.clone(), asked, open: true });
     let mut response = match check(&shared, &path, request.headers()).await {
         Ok(caller) => {
             request.extensions_mut().insert(caller);
@@ -36,10 +39,24 @@ pub(crate) async fn guard(State(shared): State<Arc<Shared>>, mut request: Reques
     if let Some(entry) = &mut entry {
         entry.log(&response);
     }
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    guard_browsers(response.headers_mut());
     response
+}
+
+/// What a browser may do with an answer: neither keep, run, frame nor pass on. The page of documentation, and files,
+/// have a policy of their own.
+fn guard_browsers(headers: &mut HeaderMap) {
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(policy);
 }
 
 /// The one line of a request in the log.

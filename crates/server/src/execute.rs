@@ -37,7 +37,7 @@ pub(crate) struct Outcome {
     params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$", description = "The caller's own name for this request, of 1 to 255 visible characters: the same key and body are the same execution")),
     responses(
         (status = 200, description = "What came of the program; with `Accept: text/event-stream`, what happens until then, as of `/api/python/executions/{id}/events`",
-            content((SandboxExecutionResult = "application/json"), (String = "text/event-stream"))),
+            content((SandboxExecutionResult = "application/json"), (crate::events::EventStream = "text/event-stream"))),
         ProgramRefusals,
     )
 )]

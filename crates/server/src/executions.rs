@@ -198,10 +198,10 @@ pub(crate) struct LogParameters {
     /// Which stream; stdout when left out.
     stream: Option<OutputStream>,
     /// Only what comes after so many bytes of text: `nextOffset` of the part before.
-    #[param(minimum = 0)]
+    #[param(format = "uint64", minimum = 0)]
     offset: Option<u64>,
     /// Only the last so many bytes.
-    #[param(minimum = 0)]
+    #[param(format = "uint64", minimum = 0)]
     tail: Option<u64>,
 }
 
@@ -239,7 +239,7 @@ pub(crate) async fn logs(
 #[into_params(parameter_in = Query)]
 pub(crate) struct EventParameters {
     /// Number of the last event that is known; the header `Last-Event-ID` comes first.
-    #[param(minimum = 0)]
+    #[param(format = "uint64", minimum = 0)]
     after: Option<u64>,
 }
 
@@ -255,11 +255,11 @@ pub(crate) struct EventParameters {
     tag = "executions",
     params(
         ("id" = ExecutionId, Path, description = "Which execution"),
-        ("Last-Event-ID" = Option<u64>, Header, description = "Number of the last event that is known"),
+        ("Last-Event-ID" = Option<u64>, Header, format = "uint64", minimum = 0, description = "Number of the last event that is known"),
         EventParameters,
     ),
     responses(
-        (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "The events", body = events::EventStream, content_type = "text/event-stream"),
         RecordRefusals,
     )
 )]

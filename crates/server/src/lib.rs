@@ -6,6 +6,7 @@
 mod body;
 mod caller;
 mod capabilities;
+mod docs;
 mod door;
 mod events;
 mod execute;
