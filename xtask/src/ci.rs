@@ -8,11 +8,11 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use crate::{layers, vm};
+use crate::{api_test, layers, vm};
 
 /// Debian packages that tests need, each with a file that shows that it is there. Other distributions: the same
 /// programs by their own names.
-const PACKAGES: [(&str, &str); 7] = [
+const PACKAGES: [(&str, &str); 14] = [
     ("python3", "/usr/bin/python3"),
     ("python3-pip", "/usr/lib/python3/dist-packages/pip"),
     ("e2fsprogs", "/usr/sbin/mkfs.ext4"),
@@ -20,6 +20,13 @@ const PACKAGES: [(&str, &str); 7] = [
     ("fonts-wqy-zenhei", "/usr/share/fonts/truetype/wqy/wqy-zenhei.ttc"),
     ("bubblewrap", "/usr/bin/bwrap"),
     ("postgresql", "/usr/lib/postgresql"),
+    ("python3-venv", "/usr/share/doc/python3-venv"),
+    ("curl", "/usr/bin/curl"),
+    ("mono-mcs", "/usr/bin/mcs"),
+    ("mono-runtime", "/usr/bin/mono"),
+    ("libmono-system-net-http4.0-cil", "/usr/lib/mono/4.5/System.Net.Http.dll"),
+    ("libmono-system-runtime-serialization4.0-cil", "/usr/lib/mono/4.5/System.Runtime.Serialization.dll"),
+    ("chromium", "/usr/bin/chromium"),
 ];
 
 pub(crate) fn run() -> anyhow::Result<()> {
@@ -39,6 +46,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let (passed, mut counts) = test().context("could not run the tests")?;
     if !passed {
         failed.push("tests");
+    }
+    if !api(&mut counts) {
+        failed.push("API");
     }
     if !layer_trials(&mut counts) {
         failed.push("layers");
@@ -97,6 +107,27 @@ fn test() -> anyhow::Result<(bool, Counts)> {
     }
     let passed = tests.wait()?.success() && counts.passed > 0;
     Ok((passed, counts))
+}
+
+/// Sends the HTTP service what Schemathesis makes from its document; the whole is one test.
+fn api(counts: &mut Counts) -> bool {
+    println!("== API: cargo xtask api-test");
+    if let Some(obstacle) = api_test::obstacle() {
+        println!("skipped the test of the API: {obstacle}");
+        counts.ignored += 1;
+        return true;
+    }
+    match api_test::run() {
+        Ok(()) => {
+            counts.passed += 1;
+            true
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            counts.failed += 1;
+            false
+        }
+    }
 }
 
 /// Leaves out layers and looks at what the table says that they stop; the whole is one test.

@@ -18,7 +18,7 @@ pub struct ParseQuantityError {
 
 /// A share of CPU time, in thousandths of one CPU (`m`). From 1m to 1024 CPUs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String, example = "100m"))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String, example = "100m", pattern = r"^[0-9]+(\.[0-9]+)?m?$"))]
 pub struct CpuQuantity(u32);
 
 impl CpuQuantity {
@@ -72,7 +72,7 @@ impl fmt::Display for CpuQuantity {
 
 /// A number of bytes. From 1 to 8 EiB.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String, example = "256Mi"))]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String, example = "256Mi", pattern = r"^[0-9]+(\.[0-9]+)?([EPTGMK]i|[EPTGMk])?$"))]
 pub struct ByteQuantity(u64);
 
 /// Suffixes in the order in which [`ByteQuantity`] prefers to print them.

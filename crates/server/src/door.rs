@@ -5,7 +5,7 @@ use std::{net::IpAddr, sync::Arc, time::Instant};
 use aevatar_sandbox_contract::Caller;
 use axum::{
     extract::{MatchedPath, Request, State},
-    http::{HeaderMap, HeaderValue, Method, header},
+    http::{HeaderMap, HeaderName, HeaderValue, Method, header},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -15,6 +15,7 @@ use tracing::{
 };
 
 use crate::{
+    docs,
     execute::Outcome,
     metrics::{CLIENT_GONE, Metrics},
     problem::{Problem, ProblemCode},
@@ -22,8 +23,10 @@ use crate::{
     trace,
 };
 
-/// Paths that an orchestrator asks without a key.
-const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+/// Paths that an orchestrator asks every few seconds.
+const HEALTH: [&str; 2] = ["/healthz", "/readyz"];
+/// Paths that need no key: health, and what is known of the service without it.
+const OPEN: [&str; 6] = [HEALTH[0], HEALTH[1], "/openapi.json", docs::PAGE, docs::STYLE, docs::SCRIPT];
 
 /// Paths that are asked every few seconds: nothing is told of them.
 const QUIET: [&str; 3] = ["/healthz", "/readyz", "/metrics"];
@@ -49,10 +52,24 @@ pub(crate) async fn guard(State(shared): State<Arc<Shared>>, mut request: Reques
     let mut response = answering.instrument(span.clone()).await;
     trace::end(&span, response.status().as_u16(), response.extensions().get());
     entry.answered(&response);
-    let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    guard_browsers(response.headers_mut());
     response
+}
+
+/// What a browser may do with an answer: neither keep, run, frame nor pass on. The page of documentation, and files,
+/// have a policy of their own.
+fn guard_browsers(headers: &mut HeaderMap) {
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    ] {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    let policy = HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'");
+    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(policy);
 }
 
 /// What is told of a request: one line of the log, and counts.

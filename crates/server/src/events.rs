@@ -11,6 +11,8 @@ use axum::{
     },
 };
 use futures_util::{Stream, StreamExt as _};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::problem::{Problem, ProblemCode};
 
@@ -18,6 +20,54 @@ use crate::problem::{Problem, ProblemCode};
 const HEARTBEAT: Duration = Duration::from_secs(15);
 /// When a client whose connection was lost may come again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// Server-Sent Events: the whole a text, or, for a client that reads it event by event, one of those.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "for the document")]
+pub(crate) enum EventStream {
+    Text(String),
+    Event(ServerSentEvent),
+}
+
+/// One event of a stream.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ServerSentEvent {
+    /// Number of the event; for `Last-Event-ID`.
+    #[schema(example = "3")]
+    id: String,
+    /// What it tells.
+    event: EventName,
+    /// JSON: an `ExecutionState` of `queued` and `started`, a `SandboxExecutionResult` of `result`.
+    #[schema(content_media_type = "application/json")]
+    data: String,
+    /// Milliseconds after which a client whose connection was lost may come again.
+    #[schema(required = false)]
+    retry: Option<u64>,
+}
+
+/// What an event tells.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[expect(dead_code, reason = "for the document")]
+pub(crate) enum EventName {
+    /// It waits.
+    Queued,
+    /// It runs.
+    Started,
+    /// It wrote to stdout.
+    Stdout,
+    /// It wrote to stderr.
+    Stderr,
+    /// It told how far it is.
+    Progress,
+    /// What it uses now.
+    Usage,
+    /// Events that are no longer kept.
+    Lost,
+    /// It has ended: the last event.
+    Result,
+}
 
 /// The number of the last event that a client has: from its header, as `EventSource` sends it, or from its URL.
 ///

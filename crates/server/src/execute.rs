@@ -32,12 +32,13 @@ pub(crate) struct Outcome {
 #[utoipa::path(
     post,
     path = "/api/python/execute",
+    operation_id = "execute",
     tag = "python",
     request_body(content((ExecuteRequest = "application/json"), (crate::form::ProgramForm = "multipart/form-data"))),
-    params(("Idempotency-Key" = Option<String>, Header, description = "The caller's own name for this request, of 1 to 255 visible characters: the same key and body are the same execution")),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$", description = "The caller's own name for this request, of 1 to 255 visible characters: the same key and body are the same execution")),
     responses(
         (status = 200, description = "What came of the program; with `Accept: text/event-stream`, what happens until then, as of `/api/python/executions/{id}/events`",
-            content((SandboxExecutionResult = "application/json"), (String = "text/event-stream"))),
+            content((SandboxExecutionResult = "application/json"), (crate::events::EventStream = "text/event-stream"))),
         ProgramRefusals,
     )
 )]

@@ -39,12 +39,20 @@ const LARGEST_PAGE: u32 = 200;
 #[utoipa::path(
     post,
     path = "/api/python/executions",
+    operation_id = "startExecution",
     tag = "executions",
     request_body(content((ExecuteRequest = "application/json"), (crate::form::ProgramForm = "multipart/form-data"))),
-    params(("Idempotency-Key" = Option<String>, Header, description = "The caller's own name for this request, of 1 to 255 visible characters: the same key and body are the same execution")),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$", description = "The caller's own name for this request, of 1 to 255 visible characters: the same key and body are the same execution")),
     responses(
         (status = 202, description = "It waits for its turn, or runs already", body = ExecutionState,
-            headers(("Location" = String, description = "Where it can be asked for"))),
+            headers(("Location" = String, description = "Where it can be asked for")),
+            links(
+                ("status" = (operation_id = "getExecution", parameters(("id" = "$response.body#/executionId")))),
+                ("result" = (operation_id = "getResult", parameters(("id" = "$response.body#/executionId")))),
+                ("logs" = (operation_id = "getLogs", parameters(("id" = "$response.body#/executionId")))),
+                ("events" = (operation_id = "followEvents", parameters(("id" = "$response.body#/executionId")))),
+                ("cancel" = (operation_id = "cancelExecution", parameters(("id" = "$response.body#/executionId")))),
+            )),
         ProgramRefusals,
     )
 )]
@@ -91,6 +99,7 @@ pub(crate) struct ExecutionList {
 #[utoipa::path(
     get,
     path = "/api/python/executions",
+    operation_id = "listExecutions",
     tag = "executions",
     params(ListParameters),
     responses((status = 200, description = "A page of them", body = ExecutionList), ListRefusals)
@@ -122,6 +131,7 @@ pub(crate) async fn list(shared: SharedState, request: Request) -> Result<Json<E
 #[utoipa::path(
     get,
     path = "/api/python/executions/{id}",
+    operation_id = "getExecution",
     tag = "executions",
     params(("id" = ExecutionId, Path, description = "Which execution")),
     responses((status = 200, description = "Its state", body = ExecutionState), RecordRefusals)
@@ -149,6 +159,7 @@ pub(crate) struct WaitParameters {
 #[utoipa::path(
     get,
     path = "/api/python/executions/{id}/result",
+    operation_id = "getResult",
     tag = "executions",
     params(("id" = ExecutionId, Path, description = "Which execution"), WaitParameters),
     responses(
@@ -186,10 +197,10 @@ pub(crate) struct LogParameters {
     /// Which stream; stdout when left out.
     stream: Option<OutputStream>,
     /// Only what comes after so many bytes of text: `nextOffset` of the part before.
-    #[param(minimum = 0)]
+    #[param(format = "uint64", minimum = 0)]
     offset: Option<u64>,
     /// Only the last so many bytes.
-    #[param(minimum = 0)]
+    #[param(format = "uint64", minimum = 0)]
     tail: Option<u64>,
 }
 
@@ -197,6 +208,7 @@ pub(crate) struct LogParameters {
 #[utoipa::path(
     get,
     path = "/api/python/executions/{id}/logs",
+    operation_id = "getLogs",
     tag = "executions",
     params(("id" = ExecutionId, Path, description = "Which execution"), LogParameters),
     responses((status = 200, description = "A part of a stream", body = OutputPart), RecordRefusals)
@@ -226,7 +238,7 @@ pub(crate) async fn logs(
 #[into_params(parameter_in = Query)]
 pub(crate) struct EventParameters {
     /// Number of the last event that is known; the header `Last-Event-ID` comes first.
-    #[param(minimum = 0)]
+    #[param(format = "uint64", minimum = 0)]
     after: Option<u64>,
 }
 
@@ -238,14 +250,15 @@ pub(crate) struct EventParameters {
 #[utoipa::path(
     get,
     path = "/api/python/executions/{id}/events",
+    operation_id = "followEvents",
     tag = "executions",
     params(
         ("id" = ExecutionId, Path, description = "Which execution"),
-        ("Last-Event-ID" = Option<u64>, Header, description = "Number of the last event that is known"),
+        ("Last-Event-ID" = Option<u64>, Header, format = "uint64", minimum = 0, description = "Number of the last event that is known"),
         EventParameters,
     ),
     responses(
-        (status = 200, description = "The events", body = String, content_type = "text/event-stream"),
+        (status = 200, description = "The events", body = events::EventStream, content_type = "text/event-stream"),
         RecordRefusals,
     )
 )]
@@ -275,6 +288,7 @@ pub(crate) struct CancelAnswer {
 #[utoipa::path(
     delete,
     path = "/api/python/executions/{id}",
+    operation_id = "deleteExecution",
     tag = "executions",
     params(("id" = ExecutionId, Path, description = "Which execution")),
     responses((status = 200, description = "What happened", body = CancelAnswer), RecordRefusals)
@@ -291,6 +305,7 @@ pub(crate) async fn delete(
 #[utoipa::path(
     post,
     path = "/api/python/executions/{id}/cancel",
+    operation_id = "cancelExecution",
     tag = "executions",
     params(("id" = ExecutionId, Path, description = "Which execution")),
     responses((status = 200, description = "What happened", body = CancelAnswer), RecordRefusals)
@@ -316,6 +331,7 @@ pub(crate) async fn end(shared: &SharedState, caller: &Caller, id: &str) -> Resu
 #[utoipa::path(
     get,
     path = "/api/python/executions/{id}/files/{path}",
+    operation_id = "getFile",
     tag = "executions",
     params(
         ("id" = ExecutionId, Path, description = "Which execution"),

@@ -23,7 +23,7 @@ pub(crate) struct ProgramForm {
     /// The same as of a request that is JSON.
     request: String,
     /// Files; the file name of each is its path in `/work`.
-    #[schema(value_type = Vec<String>, format = Binary)]
+    #[schema(value_type = Vec<String>, format = Binary, required = false)]
     files: Vec<Bytes>,
 }
 

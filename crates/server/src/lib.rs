@@ -7,6 +7,7 @@ mod audit;
 mod body;
 mod caller;
 mod capabilities;
+mod docs;
 mod door;
 mod events;
 mod execute;

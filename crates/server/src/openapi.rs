@@ -20,7 +20,7 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    capabilities, door, execute, executions, health, metrics, platform,
+    capabilities, docs, door, execute, executions, health, metrics, platform,
     problem::{Problem, ProblemCode},
     shared::Shared,
     validate,
@@ -95,6 +95,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
     router
         .route("/openapi.json", get(answer))
         .route("/api/python/executions/{id}/files/{*path}", get(executions::file))
+        .merge(docs::routes())
         .fallback(not_found)
         .method_not_allowed_fallback(method_not_allowed)
         // Bodies are bounded where they are read.
@@ -112,7 +113,7 @@ pub(crate) fn router(shared: Arc<Shared>) -> Router {
 async fn not_found(uri: Uri) -> Problem {
     let path: String = uri.path().chars().take(128).collect();
     Problem::new(ProblemCode::NotFound, format!("there is nothing at `{path}`"))
-        .with_hint("see `/openapi.json` for what there is; programs are run by `POST /api/python/execute`")
+        .with_hint("see `/docs` or `/openapi.json` for what there is; programs are run by `POST /api/python/execute`")
 }
 
 async fn method_not_allowed(request: Request) -> Problem {

@@ -17,9 +17,15 @@ use crate::{
 #[utoipa::path(
     post,
     path = "/api/sandbox/execute",
+    operation_id = "sandboxExecute",
     tag = "platform",
-    request_body = ExecuteRequest,
-    responses((status = 200, description = "What came of the program", body = SandboxExecutionResult), ProgramRefusals)
+    request_body(content((ExecuteRequest = "application/json"), (crate::form::ProgramForm = "multipart/form-data"))),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$", description = "The caller's own name for this request, of 1 to 255 visible characters: the same key and body are the same execution")),
+    responses(
+        (status = 200, description = "What came of the program; with `Accept: text/event-stream`, what happens until then, as of `/api/python/executions/{id}/events`",
+            content((SandboxExecutionResult = "application/json"), (crate::events::EventStream = "text/event-stream"))),
+        ProgramRefusals,
+    )
 )]
 pub(crate) async fn execute(shared: SharedState, request: Request) -> Result<Response, Problem> {
     execute::execute(shared, request).await
@@ -29,11 +35,20 @@ pub(crate) async fn execute(shared: SharedState, request: Request) -> Result<Res
 #[utoipa::path(
     post,
     path = "/api/sandbox/execute-async",
+    operation_id = "sandboxStart",
     tag = "platform",
-    request_body = ExecuteRequest,
+    request_body(content((ExecuteRequest = "application/json"), (crate::form::ProgramForm = "multipart/form-data"))),
+    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$", description = "The caller's own name for this request, of 1 to 255 visible characters: the same key and body are the same execution")),
     responses(
         (status = 202, description = "It waits for its turn, or runs already", body = ExecutionState,
-            headers(("Location" = String, description = "Where it can be asked for"))),
+            headers(("Location" = String, description = "Where it can be asked for")),
+            links(
+                ("status" = (operation_id = "sandboxStatus", parameters(("id" = "$response.body#/executionId")))),
+                ("result" = (operation_id = "getResult", parameters(("id" = "$response.body#/executionId")))),
+                ("logs" = (operation_id = "sandboxLogs", parameters(("id" = "$response.body#/executionId")))),
+                ("events" = (operation_id = "followEvents", parameters(("id" = "$response.body#/executionId")))),
+                ("cancel" = (operation_id = "sandboxCancel", parameters(("id" = "$response.body#/executionId")))),
+            )),
         ProgramRefusals,
     )
 )]
@@ -45,6 +60,7 @@ pub(crate) async fn start(shared: SharedState, request: Request) -> Result<Respo
 #[utoipa::path(
     get,
     path = "/api/sandbox/status/{id}",
+    operation_id = "sandboxStatus",
     tag = "platform",
     params(("id" = ExecutionId, Path, description = "Which execution")),
     responses((status = 200, description = "Its state", body = ExecutionState), RecordRefusals)
@@ -61,6 +77,7 @@ pub(crate) async fn status(
 #[utoipa::path(
     get,
     path = "/api/sandbox/logs/{id}",
+    operation_id = "sandboxLogs",
     tag = "platform",
     params(("id" = ExecutionId, Path, description = "Which execution"), LogParameters),
     responses((status = 200, description = "A part of a stream", body = OutputPart), RecordRefusals)
@@ -77,6 +94,7 @@ pub(crate) async fn logs(
 #[utoipa::path(
     post,
     path = "/api/sandbox/cancel/{id}",
+    operation_id = "sandboxCancel",
     tag = "platform",
     params(("id" = ExecutionId, Path, description = "Which execution")),
     responses((status = 200, description = "What happened", body = CancelAnswer), RecordRefusals)

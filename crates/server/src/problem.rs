@@ -107,7 +107,15 @@ pub struct Problem(Box<ProblemDetails>);
 /// The members of a problem, as they are sent.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = Problem)]
+#[schema(as = Problem, example = json!({
+    "type": "urn:aevatar-sandbox:problem:InvalidRequest",
+    "title": "The request makes no sense",
+    "status": 400,
+    "code": "InvalidRequest",
+    "detail": "there is no field `resources.cpu_limit`",
+    "hint": "did you mean `resources.cpuLimit`?",
+    "field": "resources.cpu_limit",
+}))]
 pub(crate) struct ProblemDetails {
     /// Identifies the kind of problem: `urn:aevatar-sandbox:problem:` and the code.
     #[serde(rename = "type")]

@@ -20,7 +20,7 @@ use crate::{
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ExecuteRequest {
     /// Python source.
-    #[schema(example = "print(\"Hello, World!\")")]
+    #[schema(example = "print(\"Hello, World!\")", pattern = r"^[^\x00]*$")]
     code: String,
     /// `python`, the only one; it may be left out.
     #[schema(example = "python")]
