@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Clients that may be connected at the same time, where there are descriptors for so many; more wait to be accepted.
-/// Most of them follow an execution and are silent: each takes a descriptor and some twenty kilobytes.
+/// Most of them follow an execution and are silent: each takes a descriptor and less than twenty kilobytes.
 const CONNECTIONS: usize = 16_384;
 /// The rest of the descriptors is for programs, and for what is made ready for them.
 const SHARE_OF_DESCRIPTORS: (usize, usize) = (3, 4);
