@@ -369,3 +369,6 @@ enum Look {
     Nothing,
     Over,
 }
+
+#[cfg(test)]
+mod tests;

@@ -498,4 +498,4 @@ async fn read_report(mut pipe: Box<dyn AsyncRead + Send + Unpin>, stop: Cancella
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

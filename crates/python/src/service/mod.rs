@@ -442,3 +442,6 @@ impl PythonSandboxService {
         self.backend.probe().await
     }
 }
+
+#[cfg(test)]
+mod tests;
