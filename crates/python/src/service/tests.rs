@@ -462,6 +462,34 @@ async fn a_service_that_stops_lets_go_of_what_waits() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_is_just_ending_leaves_no_hole_in_a_list() {
+    let bench = Bench::new();
+    let old = bench.start("print").await;
+    let result = bench.result(old).await;
+    let running = bench.running("slow").await;
+    // Its end is recorded a moment before it is told.
+    let result = SandboxExecutionResult { execution_id: running, ..result };
+    let finished = FinishedExecution {
+        owner: String::new(),
+        request_digest: String::new(),
+        result,
+        events: Vec::new(),
+        files: Vec::new(),
+        request: None,
+    };
+    assert!(bench.store.inner.finish(&finished).await.unwrap());
+    let list = async |status, limit| {
+        let listed = bench.service.list_for(&Caller::default(), status, None, limit).await.unwrap();
+        listed.iter().map(|state| state.execution_id).collect::<Vec<_>>()
+    };
+    assert_eq!(list(Some(ExecutionStatus::Completed), 1).await, [running]);
+    assert_eq!(list(Some(ExecutionStatus::Completed), 2).await, [running, old]);
+    assert_eq!(list(None, 5).await, [running, old]);
+    bench.service.idle().await;
+    bench.assert_next_works().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_interrupted_has_a_result() {
     let bench = Bench::new();
     let running = bench.running("hang").await;

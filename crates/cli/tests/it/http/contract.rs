@@ -81,8 +81,8 @@ pub(super) fn template(path: &str) -> &str {
 }
 
 fn is_like(template: &str, path: &str) -> bool {
-    let (mut wanted, mut given) = (template.split('/').peekable(), path.split('/').peekable());
-    while let Some(wanted) = wanted.next() {
+    let mut given = path.split('/').peekable();
+    for wanted in template.split('/') {
         match (wanted, given.next()) {
             // The path of a file has slashes of its own.
             ("{path}", Some(first)) => return !first.is_empty() || given.peek().is_some(),

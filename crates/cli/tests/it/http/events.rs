@@ -45,7 +45,7 @@ const TICKS: &str = "import sys, time\nfor number in range(12):\n    print('tick
                      print('tock', number, file=sys.stderr, flush=True)\n    time.sleep(0.25)";
 
 fn ticks(word: &str) -> String {
-    (0..12).map(|number| format!("{word} {number}\n")).collect()
+    (0..12).flat_map(|number| [word, " ", &number.to_string(), "\n"].map(str::to_owned)).collect()
 }
 
 #[test]
@@ -195,6 +195,9 @@ fn a_character_in_two_writes_is_one() {
     server.assert_next_works();
 }
 
+/// How a client leaves; what is still open of its connection.
+type Leave = fn(Connection) -> Option<Connection>;
+
 #[test]
 fn whoever_ran_a_program_and_leaves_ends_it() {
     if !require::default_tier() {
@@ -202,7 +205,6 @@ fn whoever_ran_a_program_and_leaves_ends_it() {
     }
     let server = Server::with(&[("MaxConcurrentExecutions", "1")]);
     let code = "import os, time\nif os.fork() == 0: os.setsid()\nprint('here', flush=True)\ntime.sleep(100)";
-    type Leave = fn(Connection) -> Option<Connection>;
     let ways: [Leave; 3] = [
         |client| {
             drop(client);
@@ -310,12 +312,14 @@ pub(super) fn memory(server: &Server) -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }
 
+/// What a flood has, at the least.
+const BYTES: u64 = 20 << 20;
+
 #[test]
 fn a_slow_reader_slows_nobody_and_takes_no_memory() {
     if !require::default_tier() {
         return;
     }
-    const BYTES: u64 = 20 << 20;
     let server = Server::start();
     executions::result(&server, &executions::start(&server, "print('x' * (2 << 20))"));
     let before = memory(&server);
@@ -334,11 +338,11 @@ fn a_slow_reader_slows_nobody_and_takes_no_memory() {
 
     for (reader, known) in slow.into_iter().zip(known) {
         let all: Vec<Event> = known.into_iter().chain(reader.rest()).collect();
-        let (mut last, mut lost, mut offset) = (0, 0, 0);
+        let (mut last, mut missing, mut offset) = (0, 0, 0);
         for event in &all {
             if event.name == "lost" {
                 let events = event.data["events"].as_u64().unwrap();
-                lost += events;
+                missing += events;
                 assert_eq!(event.id, last + events, "{event:?}");
             } else {
                 assert_eq!(event.id, last + 1, "{event:?}");
@@ -350,7 +354,7 @@ fn a_slow_reader_slows_nobody_and_takes_no_memory() {
                 offset = from + event.data["text"].as_str().unwrap().len() as u64;
             }
         }
-        assert!(lost > 0, "it is told that something is missing");
+        assert!(missing > 0, "it is told that something is missing");
         assert!(offset > BYTES, "the end is there: {offset}");
         assert_eq!(all.last().unwrap().data["executionId"], id, "and the result");
     }

@@ -255,7 +255,7 @@ fn logs_beyond_what_is_kept_are_the_end_of_it() {
     for (place, line) in text.lines().enumerate().skip(1).step_by(1000) {
         assert_eq!(
             line.parse::<u64>().unwrap(),
-            (offset + 9) / 10 + place as u64 - u64::from(offset % 10 != 0),
+            offset.div_ceil(10) + place as u64 - u64::from(offset % 10 != 0),
             "{offset}"
         );
     }
@@ -287,17 +287,17 @@ fn executions_are_listed_in_pages() {
     assert_eq!(ids_of(&all), ids, "the newest first, and nothing of the server's own");
     assert!(all["nextCursor"].is_null(), "{all}");
     for limit in [1, 3, 4, 8] {
-        let (mut paged, mut query, mut pages) = (Vec::new(), format!("?limit={limit}"), 0);
+        let (mut paged, mut query, mut rounds) = (Vec::new(), format!("?limit={limit}"), 0);
         loop {
             let page = list(&query);
             let found = ids_of(&page);
             assert!(found.len() <= limit, "{page}");
             paged.extend(found);
-            pages += 1;
-            assert!(pages < 20, "it comes to an end");
+            rounds += 1;
+            assert!(rounds < 20, "it comes to an end");
             let Some(cursor) = page["nextCursor"].as_str() else { break };
             query = format!("?limit={limit}&cursor={cursor}");
-            if pages == 1 {
+            if rounds == 1 {
                 // What comes meanwhile is not on a later page.
                 result(&server, &start(&server, "print('meanwhile')"));
             }

@@ -54,7 +54,7 @@ fn thousands_may_follow_one_execution() {
     let (growth, took) = (memory(&server).saturating_sub(before), began.elapsed());
     let of_one = growth / (count - 20) as u64;
     assert!(of_one < MEMORY_OF_ONE, "{of_one} bytes for each of {count}");
-    assert!(took < site::patience(Duration::from_secs(60)), "{took:?}");
+    assert!(took < site::patience(Duration::from_mins(1)), "{took:?}");
 
     // Others are served meanwhile.
     let asked = Instant::now();
