@@ -371,3 +371,6 @@ enum Look {
     Nothing,
     Over,
 }
+
+#[cfg(test)]
+mod tests;

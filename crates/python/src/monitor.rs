@@ -550,4 +550,4 @@ async fn read_report(
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

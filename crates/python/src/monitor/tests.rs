@@ -19,7 +19,7 @@ use tokio::io::DuplexStream;
 use super::*;
 
 /// One step of a script.
-enum Step {
+pub(crate) enum Step {
     Event(SandboxEvent),
     Fail,
     Wait(Duration),
@@ -31,10 +31,10 @@ enum Step {
 }
 
 /// Plays a script. After a kill, whatever is left of it is skipped and the sandbox is gone.
-struct Scripted {
+pub(crate) struct Scripted {
     script: VecDeque<Step>,
     killed: Arc<AtomicBool>,
-    removed: Arc<AtomicBool>,
+    pub(crate) removed: Arc<AtomicBool>,
     /// A kill does not end it, and it keeps its streams open.
     dies_slowly: bool,
     pipes: Option<SandboxPipes>,
@@ -45,10 +45,11 @@ struct Scripted {
     isolation: IsolationReport,
     cpu_time: Duration,
     usage: ResourceUsage,
+    waits_until: Option<Instant>,
 }
 
 impl Scripted {
-    fn new(limits: ResourceLimits, script: impl IntoIterator<Item = Step>) -> Self {
+    pub(crate) fn new(limits: ResourceLimits, script: impl IntoIterator<Item = Step>) -> Self {
         let (stdout, stdout_reader) = tokio::io::duplex(1 << 20);
         let (stderr, stderr_reader) = tokio::io::duplex(1 << 20);
         let (report, report_reader) = tokio::io::duplex(1 << 20);
@@ -71,6 +72,7 @@ impl Scripted {
             isolation: IsolationReport { backend: "script".into(), tier: IsolationTier::Default, layers: Vec::new() },
             cpu_time: Duration::ZERO,
             usage: ResourceUsage::default(),
+            waits_until: None,
         }
     }
 
@@ -109,7 +111,11 @@ impl RunningSandbox for Scripted {
             match self.script.front() {
                 None => return Ok(self.gone()),
                 Some(Step::Hang) => std::future::pending().await,
-                Some(Step::Wait(duration)) => tokio::time::sleep(*duration).await,
+                Some(Step::Wait(duration)) => {
+                    // Also when it is asked for anew in the middle.
+                    sleep_until(*self.waits_until.get_or_insert_with(|| Instant::now() + *duration)).await;
+                    self.waits_until = None;
+                }
                 Some(Step::Print(bytes)) => {
                     if let Some(stdout) = &mut self.stdout {
                         stdout.write_all(bytes).await.unwrap();
@@ -167,7 +173,7 @@ impl RunningSandbox for Scripted {
     }
 }
 
-fn plan() -> ExecutionPlan {
+pub(crate) fn plan() -> ExecutionPlan {
     ExecutionPlan {
         id: ExecutionId::generate(),
         code: Vec::new(),
@@ -221,9 +227,9 @@ async fn run(script: impl IntoIterator<Item = Step>) -> Watched {
     watch(sandbox, CancellationToken::new(), CancellationToken::new()).await
 }
 
-const STARTED: Step = Step::Event(SandboxEvent::Started);
+pub(crate) const STARTED: Step = Step::Event(SandboxEvent::Started);
 
-fn ended(code: i32) -> Step {
+pub(crate) fn ended(code: i32) -> Step {
     Step::Event(SandboxEvent::MainEnded(ProgramEnd::Exited(code)))
 }
 

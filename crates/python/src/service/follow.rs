@@ -263,11 +263,11 @@ impl PythonSandboxService {
     pub async fn list_for(
         &self,
         caller: &Caller,
-        wanted: Option<ExecutionStatus>,
+        status: Option<ExecutionStatus>,
         before: Option<ExecutionId>,
         limit: u32,
     ) -> Result<Vec<ExecutionState>, SandboxError> {
-        let mut states: Vec<ExecutionState> = {
+        let mut found: Vec<ExecutionState> = {
             let all = self.live.lock();
             let mine = all.values().filter(|live| live.owner == caller.owner);
             mine.filter(|live| before.is_none_or(|before| live.id < before)).cloned().collect::<Vec<_>>()
@@ -275,16 +275,16 @@ impl PythonSandboxService {
         .iter()
         .map(|live| self.live_state(live))
         .collect();
-        states.retain(|state| wanted.is_none_or(|wanted| state.status == wanted));
+        found.retain(|state| status.is_none_or(|status| state.status == status));
         // Where the two do not agree on one, it is just going from one status to the next, and either is right.
-        let known: Vec<ExecutionId> = states.iter().map(|state| state.execution_id).collect();
-        let query = ExecutionQuery { owner: caller.owner.clone(), status: wanted, before, limit };
+        let known: Vec<ExecutionId> = found.iter().map(|state| state.execution_id).collect();
+        let query = ExecutionQuery { owner: caller.owner.clone(), status, before, limit };
         let records = self.store.list(&query).await.map_err(store_failed)?;
         // Of those that are here, more is known here.
-        states.extend(records.iter().filter(|record| !known.contains(&record.id)).map(recorded_state));
-        states.sort_by_key(|state| std::cmp::Reverse(state.execution_id));
-        states.truncate(limit as usize);
-        Ok(states)
+        found.extend(records.iter().filter(|record| !known.contains(&record.id)).map(recorded_state));
+        found.sort_by_key(|state| std::cmp::Reverse(state.execution_id));
+        found.truncate(limit as usize);
+        Ok(found)
     }
 
     fn live_state(&self, live: &Live) -> ExecutionState {

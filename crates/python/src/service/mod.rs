@@ -476,3 +476,6 @@ impl PythonSandboxService {
         self.backend.probe().await
     }
 }
+
+#[cfg(test)]
+mod tests;

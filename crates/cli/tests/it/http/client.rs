@@ -356,7 +356,7 @@ impl Events {
         let missing = || panic!("no event: {block}");
         Some(Event {
             id: field("id").and_then(|id| id.parse().ok()).unwrap_or_else(missing),
-            name: field("event").map_or_else(|| panic!("no name: {block}"), str::to_owned),
+            name: field("event").unwrap_or_else(|| panic!("no name: {block}")).to_owned(),
             data: field("data").and_then(|data| serde_json::from_str(data).ok()).unwrap_or_else(|| panic!("{block}")),
         })
     }

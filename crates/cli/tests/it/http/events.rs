@@ -45,8 +45,7 @@ const TICKS: &str = "import sys, time\nfor number in range(12):\n    print('tick
                      print('tock', number, file=sys.stderr, flush=True)\n    time.sleep(0.25)";
 
 fn ticks(word: &str) -> String {
-    let lines: Vec<String> = (0..12).map(|number| format!("{word} {number}\n")).collect();
-    lines.concat()
+    (0..12).flat_map(|number| [word, " ", &number.to_string(), "\n"].map(str::to_owned)).collect()
 }
 
 #[test]
@@ -196,7 +195,7 @@ fn a_character_in_two_writes_is_one() {
     server.assert_next_works();
 }
 
-/// How a client leaves; what it keeps of its connection.
+/// How a client leaves; what is still open of its connection.
 type Leave = fn(Connection) -> Option<Connection>;
 
 #[test]
@@ -313,7 +312,7 @@ pub(super) fn memory(server: &Server) -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() << 10
 }
 
-/// What a program writes whose reader is slow.
+/// What a flood has, at the least.
 const BYTES: u64 = 20 << 20;
 
 #[test]
@@ -339,23 +338,23 @@ fn a_slow_reader_slows_nobody_and_takes_no_memory() {
 
     for (reader, known) in slow.into_iter().zip(known) {
         let all: Vec<Event> = known.into_iter().chain(reader.rest()).collect();
-        let (mut previous, mut lost, mut offset) = (0, 0, 0);
+        let (mut last, mut missing, mut offset) = (0, 0, 0);
         for event in &all {
             if event.name == "lost" {
                 let events = event.data["events"].as_u64().unwrap();
-                lost += events;
-                assert_eq!(event.id, previous + events, "{event:?}");
+                missing += events;
+                assert_eq!(event.id, last + events, "{event:?}");
             } else {
-                assert_eq!(event.id, previous + 1, "{event:?}");
+                assert_eq!(event.id, last + 1, "{event:?}");
             }
-            previous = event.id;
+            last = event.id;
             if event.name == "stdout" {
                 let from = event.data["offset"].as_u64().unwrap();
                 assert!(from >= offset, "{event:?}");
                 offset = from + event.data["text"].as_str().unwrap().len() as u64;
             }
         }
-        assert!(lost > 0, "it is told that something is missing");
+        assert!(missing > 0, "it is told that something is missing");
         assert!(offset > BYTES, "the end is there: {offset}");
         assert_eq!(all.last().unwrap().data["executionId"], id, "and the result");
     }

@@ -287,17 +287,17 @@ fn executions_are_listed_in_pages() {
     assert_eq!(ids_of(&all), ids, "the newest first, and nothing of the server's own");
     assert!(all["nextCursor"].is_null(), "{all}");
     for limit in [1, 3, 4, 8] {
-        let (mut paged, mut query, mut count) = (Vec::new(), format!("?limit={limit}"), 0);
+        let (mut paged, mut query, mut rounds) = (Vec::new(), format!("?limit={limit}"), 0);
         loop {
             let page = list(&query);
             let found = ids_of(&page);
             assert!(found.len() <= limit, "{page}");
             paged.extend(found);
-            count += 1;
-            assert!(count < 20, "it comes to an end");
+            rounds += 1;
+            assert!(rounds < 20, "it comes to an end");
             let Some(cursor) = page["nextCursor"].as_str() else { break };
             query = format!("?limit={limit}&cursor={cursor}");
-            if count == 1 {
+            if rounds == 1 {
                 // What comes meanwhile is not on a later page.
                 result(&server, &start(&server, "print('meanwhile')"));
             }
