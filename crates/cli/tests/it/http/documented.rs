@@ -123,6 +123,7 @@ fn of_a_good_server(seen: &mut Seen) {
         assert_eq!(seen.note("POST", path, &server.ask(&named("2"))), 409);
     }
     of_executions(seen, &server);
+    of_files(seen, &server);
 }
 
 fn of_executions(seen: &mut Seen, server: &Server) {
@@ -162,6 +163,12 @@ fn of_executions(seen: &mut Seen, server: &Server) {
         }
         assert_eq!(seen.note(method, &path, &server.ask(&Request::new(method, &path))), 200);
     }
+}
+
+fn of_files(seen: &mut Seen, server: &Server) {
+    let result = server.run("open('/work/file', 'w').write('kept')");
+    let path = format!("{EXECUTIONS}/{}/files/file", result["executionId"].as_str().unwrap());
+    assert_eq!(seen.note("GET", &path, &server.ask(&Request::get(&path))), 200);
 }
 
 fn of_a_full_server(seen: &mut Seen) {

@@ -200,3 +200,38 @@ fn an_ordinary_user_s_server_has_files() {
     assert_eq!(running.finish().code, 0, "{paths:?}");
     user.assert_nothing_left();
 }
+
+#[test]
+fn files_are_downloaded_while_they_are_kept() {
+    if !require::default_tier() {
+        return;
+    }
+    let server = Server::start();
+    // By a form, and under a name that needs care.
+    let form = "--x\r\ncontent-disposition: form-data; name=\"request\"\r\n\r\n\
+                {\"code\": \"import os\\nos.mkdir('out')\\nopen('out/a b%.bin', 'wb').write(open('in/data', 'rb').read()[::-1])\"}\
+                \r\n--x\r\ncontent-disposition: form-data; name=\"file\"; filename=\"in/data\"\r\n\r\n\
+                \0\u{1}two\r\n--x--\r\n";
+    let request = Request::post("/api/python/execute", form).header("content-type", "multipart/form-data; boundary=x");
+    let result = server.ask(&request).ok();
+    assert_eq!(result["files"][0]["path"], "out/a b%.bin", "{result}");
+    let files = format!("/api/python/executions/{}/files", result["executionId"].as_str().unwrap());
+    let answer = server.ask(&Request::get(&format!("{files}/out/a%20b%25.bin")));
+    assert_eq!((answer.status, answer.body.as_slice()), (200, &b"owt\x01\0"[..]), "{answer:?}");
+    for (name, value) in [
+        ("content-type", "application/octet-stream"),
+        ("content-disposition", "attachment"),
+        ("x-content-type-options", "nosniff"),
+        ("content-security-policy", "sandbox; default-src 'none'"),
+    ] {
+        assert_eq!(answer.header(name), Some(value), "{answer:?}");
+    }
+    let tag = format!("\"{}\"", result["files"][0]["sha256"].as_str().unwrap());
+    assert_eq!(answer.header("etag"), Some(tag.as_str()));
+    // Inputs, the program, and whatever is not in the result are not there; nor is anything of the host's.
+    for other in ["in/data", "main.py", "out", "../out/a b%.bin", "..%2f..%2fetc%2fpasswd", "%2fetc%2fpasswd", "x%00"] {
+        let path = format!("{files}/{}", other.replace(' ', "%20").replace("b%.", "b%25."));
+        server.ask(&Request::get(&path)).problem(404, "NotFound");
+    }
+    server.assert_next_works();
+}
