@@ -12,7 +12,7 @@ const TERMINAL: &str = "import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(
 
 fn on_a_terminal(place: &Place, arguments: &[&str]) -> Outcome {
     let binary = place.binary();
-    let mut terminal = Command::new("python3");
+    let mut terminal = Command::new("/usr/bin/python3");
     terminal.args(["-I", "-c", TERMINAL]).arg(binary).env("TERM", "xterm");
     finish(place.command_as(terminal, &[&["run"], arguments].concat()), b"")
 }

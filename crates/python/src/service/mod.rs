@@ -22,7 +22,7 @@ use aevatar_sandbox_contract::{
     WarmReport, ZygoteMode,
 };
 use tokio::{sync::Semaphore, time::Instant};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::Instrument as _;
 
 use self::accept::{Accepted, Recording};
@@ -124,6 +124,9 @@ pub fn default_concurrency() -> usize {
 /// For how long an environment that was ready is taken to be ready: looking at it takes a hundred system calls.
 const READY_FOR: Duration = Duration::from_secs(1);
 
+/// How long launches that nobody waits for any more may take, at the end.
+const LAUNCH_PATIENCE: Duration = Duration::from_secs(10);
+
 /// Programs that may be read at the same time without being run, for each CPU. Each takes milliseconds as a rule.
 const VALIDATIONS_PER_CPU: usize = 8;
 
@@ -151,6 +154,8 @@ pub struct PythonSandboxService {
     store: Arc<dyn ExecutionStore>,
     observers: Vec<Arc<dyn ExecutionObserver>>,
     options: Arc<ServiceOptions>,
+    /// Launches, also those that nobody waits for any more.
+    launches: TaskTracker,
     /// Nobody has a turn any more.
     draining: CancellationToken,
     /// What runs is ended.
@@ -259,6 +264,7 @@ impl PythonSandboxService {
             store: Arc::new(MemoryStore::default()),
             observers: Vec::new(),
             options: Arc::new(options),
+            launches: TaskTracker::new(),
             draining: CancellationToken::new(),
             stopping: CancellationToken::new(),
         }
@@ -453,6 +459,9 @@ impl PythonSandboxService {
     /// Ends the backend and removes what it made. Call it when the last execution has ended.
     pub async fn shutdown(&self) {
         self.interrupt();
+        self.launches.close();
+        // What is still being made is finished, and removed, before the process may end.
+        drop(tokio::time::timeout(LAUNCH_PATIENCE, self.launches.wait()).await);
         self.backend.shutdown().await;
     }
 

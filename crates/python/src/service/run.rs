@@ -193,7 +193,7 @@ impl Turn<'_> {
     /// Launches the sandbox. A cancellation does not wait for that: what is still made then is removed behind.
     async fn launch(&self, plan: &ExecutionPlan) -> Result<Box<dyn RunningSandbox>, SandboxError> {
         let (backend, plan) = (std::sync::Arc::clone(&self.service.backend), plan.clone());
-        let mut launching = tokio::spawn(async move { backend.launch(&plan).await });
+        let mut launching = self.service.launches.spawn(async move { backend.launch(&plan).await });
         let broken = tokio::select! {
             launched = &mut launching => {
                 return launched.map_err(|error| {
@@ -204,7 +204,7 @@ impl Turn<'_> {
             () = self.service.stopping.cancelled() => broken_off(ErrorCode::Interrupted, "the service stopped"),
         };
         // Dropping a sandbox ends and removes it.
-        drop(tokio::spawn(async move { drop(launching.await) }));
+        drop(self.service.launches.spawn(async move { drop(launching.await) }));
         Err(broken)
     }
 
