@@ -205,6 +205,8 @@ pub(crate) fn install_missing(packages: &[(&'static str, &'static str)]) -> anyh
         Command::new("apt-get")
             .args(arguments)
             .env("DEBIAN_FRONTEND", "noninteractive")
+            // As in single-user mode, no package starts its server: the tests start their own.
+            .env("RUNLEVEL", "1")
             .status()
             .context("could not run apt-get")
     };
