@@ -7,7 +7,9 @@ use crate::{host, require};
 
 /// With one place, which is taken: a request that was let through to where programs start would be answered `Busy`.
 fn full_server(settings: &[(&str, &str)]) -> (Server, super::client::Connection) {
-    let server = Server::with(&[&[("MaxConcurrentExecutions", "1"), ("MaxQueueLength", "0")], settings].concat());
+    // An interpreter that is becoming warm would be taken for a program.
+    let full = [("MaxConcurrentExecutions", "1"), ("MaxQueueLength", "0"), ("Zygote", "Off")];
+    let server = Server::with(&[&full, settings].concat());
     let running = server.start_program("import time; time.sleep(100)");
     // The positive control.
     server.execute(&json!({ "code": "print(1)" })).problem(429, "Busy");
