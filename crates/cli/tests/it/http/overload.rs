@@ -12,7 +12,7 @@ fn one_more_than_may_run_is_refused_at_once() {
     if !require::default_tier() {
         return;
     }
-    let server = Server::with(&[("MaxConcurrentExecutions", "2"), ("MaxQueueLength", "0")]);
+    let server = Server::with(&[("MaxConcurrentExecutions", "2"), ("MaxQueueLength", "0"), ("Zygote", "Off")]);
     let code = format!("import time; time.sleep({}); print('done')", 4 * site::slowness());
     let mut running = [server.start_program(&code), server.start_program(&code)];
     let programs = server.programs();
