@@ -255,7 +255,7 @@ def stops_and_leaves_nothing():
     loops = [path.name for path in pathlib.Path("/sys/block").glob("loop*") if (path / "loop").exists()]
     check(not loops, loops)
     left = sorted(path.name for path in STATE.iterdir())
-    check(set(left) <= {"environments", "interpreters.json", "locks", "disks", "guest"}, left)
+    check(set(left) <= {"environments", "interpreters.json", "locks", "disks", "guest", "records"}, left)
 
 
 CASES = [
