@@ -14,8 +14,13 @@ use futures_util::StreamExt as _;
 use tracing::Instrument as _;
 
 use crate::{
-    body, events, executions, idempotency::idempotency_key, peer::Peer, problem::Problem, refusals::ProgramRefusals,
-    request::ExecuteRequest, shared::SharedState,
+    body, events, executions,
+    idempotency::{IdempotencyHeader, idempotency_key},
+    peer::Peer,
+    problem::Problem,
+    refusals::ProgramRefusals,
+    request::ExecuteRequest,
+    shared::SharedState,
 };
 
 /// What the log says of an execution.
@@ -35,7 +40,7 @@ pub(crate) struct Outcome {
     operation_id = "execute",
     tag = "python",
     request_body(content((ExecuteRequest = "application/json"), (crate::form::ProgramForm = "multipart/form-data"))),
-    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$", description = "The caller's own name for this request, of 1 to 255 visible characters: the same key and body are the same execution")),
+    params(IdempotencyHeader),
     responses(
         (status = 200, description = "What came of the program; with `Accept: text/event-stream`, what happens until then, as of `/api/python/executions/{id}/events`",
             content((SandboxExecutionResult = "application/json"), (crate::events::EventStream = "text/event-stream"))),

@@ -18,7 +18,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     body, events,
-    idempotency::idempotency_key,
+    idempotency::{IdempotencyHeader, idempotency_key},
     problem::{Problem, ProblemCode},
     query::{self, Path},
     refusals::{ListRefusals, ProgramRefusals, RecordRefusals},
@@ -42,7 +42,7 @@ const LARGEST_PAGE: u32 = 200;
     operation_id = "startExecution",
     tag = "executions",
     request_body(content((ExecuteRequest = "application/json"), (crate::form::ProgramForm = "multipart/form-data"))),
-    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$", description = "The caller's own name for this request, of 1 to 255 visible characters: the same key and body are the same execution")),
+    params(IdempotencyHeader),
     responses(
         (status = 202, description = "It waits for its turn, or runs already", body = ExecutionState,
             headers(("Location" = String, description = "Where it can be asked for")),
@@ -69,6 +69,15 @@ pub(crate) async fn start(shared: SharedState, request: Request) -> Result<Respo
         response.headers_mut().insert(header::LOCATION, location);
     }
     Ok(response)
+}
+
+/// Which execution, of a path.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "for the document")]
+struct ExecutionPath {
+    /// Which execution
+    id: ExecutionId,
 }
 
 /// Which executions to list.
@@ -133,7 +142,7 @@ pub(crate) async fn list(shared: SharedState, request: Request) -> Result<Json<E
     path = "/api/python/executions/{id}",
     operation_id = "getExecution",
     tag = "executions",
-    params(("id" = ExecutionId, Path, description = "Which execution")),
+    params(ExecutionPath),
     responses((status = 200, description = "Its state", body = ExecutionState), RecordRefusals)
 )]
 pub(crate) async fn status(
@@ -161,7 +170,7 @@ pub(crate) struct WaitParameters {
     path = "/api/python/executions/{id}/result",
     operation_id = "getResult",
     tag = "executions",
-    params(("id" = ExecutionId, Path, description = "Which execution"), WaitParameters),
+    params(ExecutionPath, WaitParameters),
     responses(
         (status = 200, description = "It has ended: the result", body = SandboxExecutionResult),
         (status = 202, description = "It has not ended: its state", body = ExecutionState),
@@ -210,7 +219,7 @@ pub(crate) struct LogParameters {
     path = "/api/python/executions/{id}/logs",
     operation_id = "getLogs",
     tag = "executions",
-    params(("id" = ExecutionId, Path, description = "Which execution"), LogParameters),
+    params(ExecutionPath, LogParameters),
     responses((status = 200, description = "A part of a stream", body = OutputPart), RecordRefusals)
 )]
 pub(crate) async fn logs(
@@ -253,7 +262,7 @@ pub(crate) struct EventParameters {
     operation_id = "followEvents",
     tag = "executions",
     params(
-        ("id" = ExecutionId, Path, description = "Which execution"),
+        ExecutionPath,
         ("Last-Event-ID" = Option<u64>, Header, format = "uint64", minimum = 0, description = "Number of the last event that is known"),
         EventParameters,
     ),
@@ -290,7 +299,7 @@ pub(crate) struct CancelAnswer {
     path = "/api/python/executions/{id}",
     operation_id = "deleteExecution",
     tag = "executions",
-    params(("id" = ExecutionId, Path, description = "Which execution")),
+    params(ExecutionPath),
     responses((status = 200, description = "What happened", body = CancelAnswer), RecordRefusals)
 )]
 pub(crate) async fn delete(
@@ -307,7 +316,7 @@ pub(crate) async fn delete(
     path = "/api/python/executions/{id}/cancel",
     operation_id = "cancelExecution",
     tag = "executions",
-    params(("id" = ExecutionId, Path, description = "Which execution")),
+    params(ExecutionPath),
     responses((status = 200, description = "What happened", body = CancelAnswer), RecordRefusals)
 )]
 pub(crate) async fn cancel(
@@ -318,7 +327,7 @@ pub(crate) async fn cancel(
     end(&shared, &caller(&request), &id).await
 }
 
-pub(crate) async fn end(shared: &SharedState, caller: &Caller, id: &str) -> Result<Json<CancelAnswer>, Problem> {
+async fn end(shared: &SharedState, caller: &Caller, id: &str) -> Result<Json<CancelAnswer>, Problem> {
     let id = parse(id)?;
     let outcome = shared.service.cancel_for(caller, id).await?;
     let status = shared.service.status_for(caller, id).await?.status;
@@ -334,7 +343,7 @@ pub(crate) async fn end(shared: &SharedState, caller: &Caller, id: &str) -> Resu
     operation_id = "getFile",
     tag = "executions",
     params(
-        ("id" = ExecutionId, Path, description = "Which execution"),
+        ExecutionPath,
         ("path" = String, Path, description = "`path` of one of the result's `files`; it may have slashes"),
     ),
     responses(
@@ -367,7 +376,7 @@ pub(crate) fn caller(request: &Request) -> Caller {
 
 /// # Errors
 /// It is no id, so there is no execution of that id.
-pub(crate) fn parse(id: &str) -> Result<ExecutionId, Problem> {
+fn parse(id: &str) -> Result<ExecutionId, Problem> {
     id.parse().map_err(|_| {
         let shown: String = id.chars().take(64).collect();
         Problem::new(ProblemCode::NotFound, format!("there is no execution `{shown}`"))

@@ -69,11 +69,6 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(executions::logs))
         .routes(routes!(executions::follow))
         .routes(routes!(executions::cancel))
-        .routes(routes!(platform::execute))
-        .routes(routes!(platform::start))
-        .routes(routes!(platform::status))
-        .routes(routes!(platform::logs))
-        .routes(routes!(platform::cancel))
         .routes(routes!(validate::validate))
         .routes(routes!(capabilities::capabilities))
         .routes(routes!(health::healthz))
@@ -81,14 +76,21 @@ fn routes() -> OpenApiRouter<Arc<Shared>> {
         .routes(routes!(metrics::metrics))
 }
 
+/// The routes that the document describes, and the document.
+fn described() -> (Router<Arc<Shared>>, Document) {
+    let (router, mut document) = routes().split_for_parts();
+    platform::describe(&mut document);
+    (router.merge(platform::routes()), document)
+}
+
 /// The `OpenAPI` document of the routes.
 pub fn document() -> Document {
-    routes().into_openapi()
+    described().1
 }
 
 /// Everything that answers requests.
 pub(crate) fn router(shared: Arc<Shared>) -> Router {
-    let (router, document) = routes().split_for_parts();
+    let (router, document) = described();
     // Plain data always serialises.
     let document: Arc<str> = document.to_json().unwrap_or_default().into();
     let answer = move || std::future::ready(([(header::CONTENT_TYPE, "application/json")], document.to_string()));

@@ -1,108 +1,117 @@
-//! `/api/sandbox/…`: the same under the platform's own paths, and `"language": "python"`.
+//! `/api/sandbox/…`: some routes once more, under the platform's own paths.
 
-use aevatar_sandbox_contract::{ExecutionId, ExecutionState, OutputPart, SandboxExecutionResult};
-use axum::{Json, extract::Request, response::Response};
+use std::sync::Arc;
 
-use crate::{
-    execute,
-    executions::{self, CancelAnswer, LogParameters},
-    problem::Problem,
-    query::Path,
-    refusals::{ProgramRefusals, RecordRefusals},
-    request::ExecuteRequest,
-    shared::SharedState,
+use axum::{
+    Router,
+    routing::{get, post},
 };
+use utoipa::openapi::{HttpMethod, OpenApi as Document, PathItem, RefOr};
 
-/// Run a program and answer when it has ended: as `POST /api/python/execute`.
-#[utoipa::path(
-    post,
-    path = "/api/sandbox/execute",
-    operation_id = "sandboxExecute",
-    tag = "platform",
-    request_body(content((ExecuteRequest = "application/json"), (crate::form::ProgramForm = "multipart/form-data"))),
-    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$", description = "The caller's own name for this request, of 1 to 255 visible characters: the same key and body are the same execution")),
-    responses(
-        (status = 200, description = "What came of the program; with `Accept: text/event-stream`, what happens until then, as of `/api/python/executions/{id}/events`",
-            content((SandboxExecutionResult = "application/json"), (crate::events::EventStream = "text/event-stream"))),
-        ProgramRefusals,
-    )
-)]
-pub(crate) async fn execute(shared: SharedState, request: Request) -> Result<Response, Problem> {
-    execute::execute(shared, request).await
+use crate::{execute, executions, shared::Shared};
+
+/// A route of the platform.
+struct Alias {
+    method: HttpMethod,
+    path: &'static str,
+    /// The path of the route that it is.
+    of: &'static str,
+    /// What its operation is called, and what the other one is called.
+    operation_id: (&'static str, &'static str),
+    summary: &'static str,
 }
 
-/// Start a program and answer at once: as `POST /api/python/executions`.
-#[utoipa::path(
-    post,
-    path = "/api/sandbox/execute-async",
-    operation_id = "sandboxStart",
-    tag = "platform",
-    request_body(content((ExecuteRequest = "application/json"), (crate::form::ProgramForm = "multipart/form-data"))),
-    params(("Idempotency-Key" = Option<String>, Header, min_length = 1, max_length = 255, pattern = "^[!-~]([ -~]*[!-~])?$", description = "The caller's own name for this request, of 1 to 255 visible characters: the same key and body are the same execution")),
-    responses(
-        (status = 202, description = "It waits for its turn, or runs already", body = ExecutionState,
-            headers(("Location" = String, description = "Where it can be asked for")),
-            links(
-                ("status" = (operation_id = "sandboxStatus", parameters(("id" = "$response.body#/executionId")))),
-                ("result" = (operation_id = "getResult", parameters(("id" = "$response.body#/executionId")))),
-                ("logs" = (operation_id = "sandboxLogs", parameters(("id" = "$response.body#/executionId")))),
-                ("events" = (operation_id = "followEvents", parameters(("id" = "$response.body#/executionId")))),
-                ("cancel" = (operation_id = "sandboxCancel", parameters(("id" = "$response.body#/executionId")))),
-            )),
-        ProgramRefusals,
-    )
-)]
-pub(crate) async fn start(shared: SharedState, request: Request) -> Result<Response, Problem> {
-    executions::start(shared, request).await
+const ALIASES: [Alias; 5] = [
+    Alias {
+        method: HttpMethod::Post,
+        path: "/api/sandbox/execute",
+        of: "/api/python/execute",
+        operation_id: ("sandboxExecute", "execute"),
+        summary: "Run a program and answer when it has ended: as `POST /api/python/execute`.",
+    },
+    Alias {
+        method: HttpMethod::Post,
+        path: "/api/sandbox/execute-async",
+        of: "/api/python/executions",
+        operation_id: ("sandboxStart", "startExecution"),
+        summary: "Start a program and answer at once: as `POST /api/python/executions`.",
+    },
+    Alias {
+        method: HttpMethod::Get,
+        path: "/api/sandbox/status/{id}",
+        of: "/api/python/executions/{id}",
+        operation_id: ("sandboxStatus", "getExecution"),
+        summary: "Where an execution is: as `GET /api/python/executions/{id}`.",
+    },
+    Alias {
+        method: HttpMethod::Get,
+        path: "/api/sandbox/logs/{id}",
+        of: "/api/python/executions/{id}/logs",
+        operation_id: ("sandboxLogs", "getLogs"),
+        summary: "What an execution wrote so far: as `GET /api/python/executions/{id}/logs`.",
+    },
+    Alias {
+        method: HttpMethod::Post,
+        path: "/api/sandbox/cancel/{id}",
+        of: "/api/python/executions/{id}/cancel",
+        operation_id: ("sandboxCancel", "cancelExecution"),
+        summary: "End an execution: as `POST /api/python/executions/{id}/cancel`.",
+    },
+];
+
+pub(crate) fn routes() -> Router<Arc<Shared>> {
+    Router::new()
+        .route("/api/sandbox/execute", post(execute::execute))
+        .route("/api/sandbox/execute-async", post(executions::start))
+        .route("/api/sandbox/status/{id}", get(executions::status))
+        .route("/api/sandbox/logs/{id}", get(executions::logs))
+        .route("/api/sandbox/cancel/{id}", post(executions::cancel))
 }
 
-/// Where an execution is: as `GET /api/python/executions/{id}`.
-#[utoipa::path(
-    get,
-    path = "/api/sandbox/status/{id}",
-    operation_id = "sandboxStatus",
-    tag = "platform",
-    params(("id" = ExecutionId, Path, description = "Which execution")),
-    responses((status = 200, description = "Its state", body = ExecutionState), RecordRefusals)
-)]
-pub(crate) async fn status(
-    shared: SharedState,
-    path: Path<String>,
-    request: Request,
-) -> Result<Json<ExecutionState>, Problem> {
-    executions::status(shared, path, request).await
+/// Describes them in `document`, which has the routes that they are.
+pub(crate) fn describe(document: &mut Document) {
+    let described: Vec<_> =
+        ALIASES.iter().filter_map(|alias| Some((alias.path, operation(document, alias)?))).collect();
+    document.paths.paths.extend(described.into_iter().map(|(path, item)| (path.to_owned(), item)));
 }
 
-/// What an execution wrote so far: as `GET /api/python/executions/{id}/logs`.
-#[utoipa::path(
-    get,
-    path = "/api/sandbox/logs/{id}",
-    operation_id = "sandboxLogs",
-    tag = "platform",
-    params(("id" = ExecutionId, Path, description = "Which execution"), LogParameters),
-    responses((status = 200, description = "A part of a stream", body = OutputPart), RecordRefusals)
-)]
-pub(crate) async fn logs(
-    shared: SharedState,
-    path: Path<String>,
-    request: Request,
-) -> Result<Json<OutputPart>, Problem> {
-    executions::logs(shared, path, request).await
+fn operation(document: &Document, alias: &Alias) -> Option<PathItem> {
+    let item = document.paths.paths.get(alias.of)?;
+    let original = if alias.method == HttpMethod::Get { &item.get } else { &item.post };
+    let mut operation = original.clone()?;
+    operation.operation_id = Some(alias.operation_id.0.to_owned());
+    operation.tags = Some(vec!["platform".to_owned()]);
+    operation.summary = Some(alias.summary.to_owned());
+    operation.description = None;
+    let links = operation.responses.responses.values_mut().filter_map(|response| match response {
+        RefOr::T(response) => Some(response.links.values_mut()),
+        RefOr::Ref(_) => None,
+    });
+    for link in links.flatten() {
+        // From here on by the platform's paths, where it has one.
+        if let RefOr::T(link) = link
+            && let Some(other) = ALIASES.iter().find(|other| other.operation_id.1 == link.operation_id)
+        {
+            other.operation_id.0.clone_into(&mut link.operation_id);
+        }
+    }
+    Some(PathItem::new(alias.method.clone(), operation))
 }
 
-/// End an execution: as `POST /api/python/executions/{id}/cancel`.
-#[utoipa::path(
-    post,
-    path = "/api/sandbox/cancel/{id}",
-    operation_id = "sandboxCancel",
-    tag = "platform",
-    params(("id" = ExecutionId, Path, description = "Which execution")),
-    responses((status = 200, description = "What happened", body = CancelAnswer), RecordRefusals)
-)]
-pub(crate) async fn cancel(
-    shared: SharedState,
-    Path(id): Path<String>,
-    request: Request,
-) -> Result<Json<CancelAnswer>, Problem> {
-    executions::end(&shared, &executions::caller(&request), &id).await
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_is_described_as_the_operation_that_it_is() {
+        let document = crate::document();
+        for alias in ALIASES {
+            let operations = [alias.path, alias.of].map(|path| {
+                let item = &document.paths.paths[path];
+                (if alias.method == HttpMethod::Get { &item.get } else { &item.post }).clone().unwrap()
+            });
+            let ids = operations.each_ref().map(|operation| operation.operation_id.as_deref().unwrap());
+            assert_eq!(ids, [alias.operation_id.0, alias.operation_id.1]);
+        }
+    }
 }
