@@ -61,6 +61,11 @@ impl SandboxError {
         Self { code, message: message.into(), hint: None, violations: Vec::new(), retry_after: None, source: None }
     }
 
+    /// `what` was broken off: its task ended before it did.
+    pub fn broken_off(what: &str, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::new(ErrorCode::SandboxFailure, format!("{what} was broken off")).with_source(source)
+    }
+
     /// The same with what to do next.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {

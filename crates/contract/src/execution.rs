@@ -46,6 +46,25 @@ pub struct ExecutionState {
     pub usage: Option<LiveUsage>,
 }
 
+impl ExecutionState {
+    /// One that waits, and has not waited yet.
+    pub const fn waiting(execution_id: ExecutionId, queued_at: jiff::Timestamp) -> Self {
+        Self {
+            execution_id,
+            status: ExecutionStatus::Pending,
+            is_completed: false,
+            reason: None,
+            queue_position: None,
+            queued_at,
+            started_at: None,
+            finished_at: None,
+            elapsed: Duration::ZERO,
+            progress: None,
+            usage: None,
+        }
+    }
+}
+
 /// What a program uses while it runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

@@ -101,6 +101,22 @@ pub struct ExecutionRecord {
     pub finished_at: Option<jiff::Timestamp>,
 }
 
+impl ExecutionRecord {
+    /// One that waits.
+    pub const fn waiting(id: ExecutionId, owner: String, request_digest: String, queued_at: jiff::Timestamp) -> Self {
+        Self {
+            id,
+            owner,
+            request_digest,
+            status: ExecutionStatus::Pending,
+            reason: None,
+            queued_at,
+            started_at: None,
+            finished_at: None,
+        }
+    }
+}
+
 /// Which executions to list: the newest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ExecutionQuery {

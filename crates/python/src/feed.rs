@@ -59,19 +59,7 @@ struct StreamState {
 impl Feed {
     /// Of an execution that waits from now on. Events of at most `capacity` bytes are kept.
     pub(crate) fn new(id: ExecutionId, queued_at: jiff::Timestamp, asked: Instant, capacity: usize) -> Self {
-        let state = ExecutionState {
-            execution_id: id,
-            status: ExecutionStatus::Pending,
-            is_completed: false,
-            reason: None,
-            queue_position: None,
-            queued_at,
-            started_at: None,
-            finished_at: None,
-            elapsed: Duration::ZERO,
-            progress: None,
-            usage: None,
-        };
+        let state = ExecutionState::waiting(id, queued_at);
         let feed = Self {
             inner: Mutex::new(Inner {
                 state: state.clone(),
@@ -87,7 +75,7 @@ impl Feed {
             changed: watch::Sender::new(()),
             asked,
         };
-        feed.tell(Occurrence::Queued(state));
+        feed.change(|inner| inner.push(Occurrence::Queued(state)));
         feed
     }
 
@@ -96,8 +84,8 @@ impl Feed {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn tell(&self, what: Occurrence) {
-        self.lock().push(what);
+    fn change(&self, change: impl FnOnce(&mut Inner)) {
+        change(&mut self.lock());
         self.changed.send_replace(());
     }
 
@@ -112,20 +100,17 @@ impl Feed {
 
     /// The program has started.
     pub(crate) fn started(&self, at: jiff::Timestamp) {
-        let mut inner = self.lock();
-        inner.state.status = ExecutionStatus::Running;
-        inner.state.started_at = Some(at);
-        inner.state.elapsed = self.asked.elapsed();
-        let state = inner.state.clone();
-        inner.push(Occurrence::Started(state));
-        drop(inner);
-        self.changed.send_replace(());
+        self.change(|inner| {
+            inner.state.status = ExecutionStatus::Running;
+            inner.state.started_at = Some(at);
+            inner.state.elapsed = self.asked.elapsed();
+            inner.push(Occurrence::Started(inner.state.clone()));
+        });
     }
 
     /// The program wrote `bytes`.
     pub(crate) fn output(&self, stream: OutputStream, bytes: &[u8]) {
-        self.lock().output(stream, bytes);
-        self.changed.send_replace(());
+        self.change(|inner| inner.output(stream, bytes));
     }
 
     /// The program told how far it is.
@@ -150,36 +135,33 @@ impl Feed {
 
     /// What the program uses now.
     pub(crate) fn usage(&self, usage: LiveUsage) {
-        let mut inner = self.lock();
-        inner.state.usage = Some(usage);
-        inner.push(Occurrence::Usage(usage));
-        drop(inner);
-        self.changed.send_replace(());
+        self.change(|inner| {
+            inner.state.usage = Some(usage);
+            inner.push(Occurrence::Usage(usage));
+        });
     }
 
     /// It has ended. Nothing happens after this.
     pub(crate) fn finish(&self, result: &SandboxExecutionResult) {
-        let mut inner = self.lock();
-        inner.end_streams();
-        let state = &mut inner.state;
-        state.status = result.status;
-        state.is_completed = true;
-        state.reason = Some(result.termination.reason);
-        state.queue_position = None;
-        state.started_at = result.started_at;
-        state.finished_at = Some(result.finished_at);
-        state.elapsed = self.asked.elapsed();
-        state.usage = None;
-        inner.push(Occurrence::Result(Box::new(result.clone())));
-        inner.is_over = true;
-        drop(inner);
-        self.changed.send_replace(());
+        self.change(|inner| {
+            inner.end_streams();
+            let state = &mut inner.state;
+            state.status = result.status;
+            state.is_completed = true;
+            state.reason = Some(result.termination.reason);
+            state.queue_position = None;
+            state.started_at = result.started_at;
+            state.finished_at = Some(result.finished_at);
+            state.elapsed = self.asked.elapsed();
+            state.usage = None;
+            inner.push(Occurrence::Result(Box::new(result.clone())));
+            inner.is_over = true;
+        });
     }
 
     /// It is not followed any further here: another server will run it.
     pub(crate) fn close(&self) {
-        self.lock().is_over = true;
-        self.changed.send_replace(());
+        self.change(|inner| inner.is_over = true);
     }
 
     /// All events that are kept, but the result: for the store.
@@ -190,14 +172,7 @@ impl Feed {
 
     /// What is kept of a stream.
     pub(crate) fn output_pieces(&self, stream: OutputStream) -> Vec<OutputPiece> {
-        let inner = self.lock();
-        let pieces = inner.events.iter().filter_map(|event| match (&event.what, stream) {
-            (Occurrence::Stdout(piece), OutputStream::Stdout) | (Occurrence::Stderr(piece), OutputStream::Stderr) => {
-                Some(piece.clone())
-            }
-            _ => None,
-        });
-        pieces.collect()
+        self.lock().events.iter().filter_map(|event| output_of(event, stream)).cloned().collect()
     }
 
     /// A reader of what comes after event number `after`.
@@ -292,8 +267,8 @@ impl Inner {
 }
 
 /// The piece of `stream` that an event is, if it is one.
-pub(crate) fn output_of(event: ExecutionEvent, stream: OutputStream) -> Option<OutputPiece> {
-    match (event.what, stream) {
+pub(crate) const fn output_of(event: &ExecutionEvent, stream: OutputStream) -> Option<&OutputPiece> {
+    match (&event.what, stream) {
         (Occurrence::Stdout(piece), OutputStream::Stdout) | (Occurrence::Stderr(piece), OutputStream::Stderr) => {
             Some(piece)
         }

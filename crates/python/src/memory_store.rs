@@ -84,16 +84,8 @@ impl ExecutionStore for MemoryStore {
                 });
             }
         }
-        let record = ExecutionRecord {
-            id: execution.id,
-            owner: execution.owner.clone(),
-            request_digest: execution.request_digest.clone(),
-            status: ExecutionStatus::Pending,
-            reason: None,
-            queued_at: execution.queued_at,
-            started_at: None,
-            finished_at: None,
-        };
+        let (owner, digest) = (execution.owner.clone(), execution.request_digest.clone());
+        let record = ExecutionRecord::waiting(execution.id, owner, digest, execution.queued_at);
         let idempotency_key = execution.idempotency_key.clone();
         records.insert(execution.id, Kept { record, idempotency_key, finished: None, bytes: 0 });
         Ok(Recorded::New)
@@ -114,16 +106,12 @@ impl ExecutionStore for MemoryStore {
         let result = &execution.result;
         let mut records = self.lock();
         let kept = records.entry(result.execution_id).or_insert_with(|| Kept {
-            record: ExecutionRecord {
-                id: result.execution_id,
-                owner: execution.owner.clone(),
-                request_digest: execution.request_digest.clone(),
-                status: ExecutionStatus::Pending,
-                reason: None,
-                queued_at: result.queued_at,
-                started_at: None,
-                finished_at: None,
-            },
+            record: ExecutionRecord::waiting(
+                result.execution_id,
+                execution.owner.clone(),
+                execution.request_digest.clone(),
+                result.queued_at,
+            ),
             idempotency_key: None,
             finished: None,
             bytes: 0,

@@ -1,7 +1,7 @@
 //! `POST /api/python/execute`.
 
 use aevatar_sandbox_contract::{
-    Caller, ErrorCode, ExecutionId, SandboxError, SandboxExecutionRequest, SandboxExecutionResult, TerminationReason,
+    Caller, ExecutionId, SandboxError, SandboxExecutionRequest, SandboxExecutionResult, TerminationReason,
 };
 use aevatar_sandbox_python::{CancellationToken, ExecuteOptions};
 use axum::{
@@ -73,9 +73,7 @@ pub(crate) async fn execute(shared: SharedState, request: Request) -> Result<Res
             running.await
         }
     };
-    let outcome = outcome.map_err(|error| {
-        SandboxError::new(ErrorCode::SandboxFailure, "the execution was broken off").with_source(error)
-    })?;
+    let outcome = outcome.map_err(|error| SandboxError::broken_off("the execution", error))?;
     let result = outcome?.result;
     let outcome = Outcome { id: result.execution_id, reason: result.termination.reason };
     Ok((Extension(outcome), Json(result)).into_response())
@@ -107,9 +105,7 @@ async fn follow(
         }
         Ok::<_, SandboxError>(id)
     });
-    let id = starting.await.map_err(|error| {
-        SandboxError::new(ErrorCode::SandboxFailure, "the request was broken off").with_source(error)
-    })??;
+    let id = starting.await.map_err(|error| SandboxError::broken_off("the request", error))??;
     let events = shared.service.events_for(&caller, id, 0).await?;
     let events = events.inspect(move |_| {
         // It lives as long as the stream.

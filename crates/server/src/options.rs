@@ -3,25 +3,21 @@
 use std::{fmt, net::IpAddr, time::Duration};
 
 use aevatar_sandbox_contract::Retention;
-use sha2::{Digest as _, Sha256};
+use sha2::{Digest as _, Sha256, digest::Output};
 
 /// A key that a client shows. Only its digest is kept, so that no message, log or core dump can tell it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct ApiKey([u8; 32]);
+pub struct ApiKey(Output<Sha256>);
 
 impl ApiKey {
     /// The key `secret`.
     pub fn new(secret: &str) -> Self {
-        Self(Sha256::digest(secret).into())
+        Self(Sha256::digest(secret))
     }
 
     /// Hex SHA-256 of the secret.
     pub fn digest(&self) -> String {
-        self.0.iter().fold(String::with_capacity(64), |mut hex, byte| {
-            use std::fmt::Write as _;
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        format!("{:x}", self.0)
     }
 
     /// Whether it is `other`; takes as long as it takes whichever it is.
@@ -32,12 +28,8 @@ impl ApiKey {
 
     /// Who shows it: the owner of executions. It says nothing of the secret.
     pub(crate) fn owner(&self) -> String {
-        let digest = Sha256::digest(self.digest());
-        digest.iter().take(8).fold("c_".to_owned(), |mut hex, byte| {
-            use std::fmt::Write as _;
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+        let digest = format!("{:x}", Sha256::digest(self.digest()));
+        format!("c_{}", digest.get(..16).unwrap_or(&digest))
     }
 }
 

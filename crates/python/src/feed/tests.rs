@@ -216,11 +216,8 @@ async fn whoever_waits_is_woken() {
     for reader in readers {
         let all = reader.await.unwrap();
         assert_eq!(all.last().unwrap().what.name(), "result");
-        let text: usize = all
-            .into_iter()
-            .filter_map(|event| output_of(event, OutputStream::Stdout))
-            .map(|piece| piece.text.len())
-            .sum();
+        let text: usize =
+            all.iter().filter_map(|event| output_of(event, OutputStream::Stdout)).map(|piece| piece.text.len()).sum();
         assert_eq!(text, 50);
     }
     ended.await.unwrap();

@@ -215,11 +215,7 @@ fn digest(request: &SandboxExecutionRequest) -> Result<String, SandboxError> {
     let text = serde_json::to_vec(request).map_err(|error| {
         SandboxError::new(ErrorCode::SandboxFailure, "the request could not be written down").with_source(error)
     })?;
-    Ok(Sha256::digest(text).iter().fold(String::with_capacity(64), |mut hex, byte| {
-        use std::fmt::Write as _;
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    }))
+    Ok(format!("{:x}", Sha256::digest(text)))
 }
 
 /// Of each limit the lesser one.

@@ -229,7 +229,7 @@ impl PythonSandboxService {
             (live.feed.output_pieces(stream), is_completed)
         } else {
             match self.past_events(caller, id).await? {
-                Some(events) => (events.into_iter().filter_map(|event| output_of(event, stream)).collect(), true),
+                Some(events) => (events.iter().filter_map(|event| output_of(event, stream)).cloned().collect(), true),
                 None => (Vec::new(), false),
             }
         };
@@ -364,19 +364,7 @@ impl Follower {
 
 /// The events of an execution that nobody followed, from its result.
 fn made_up(result: &SandboxExecutionResult) -> Vec<ExecutionEvent> {
-    let state = ExecutionState {
-        execution_id: result.execution_id,
-        status: ExecutionStatus::Pending,
-        is_completed: false,
-        reason: None,
-        queue_position: None,
-        queued_at: result.queued_at,
-        started_at: None,
-        finished_at: None,
-        elapsed: Duration::ZERO,
-        progress: None,
-        usage: None,
-    };
+    let state = ExecutionState::waiting(result.execution_id, result.queued_at);
     let mut events = vec![(result.queued_at, Occurrence::Queued(state.clone()))];
     if let Some(at) = result.started_at {
         let elapsed = result.usage.startup;
@@ -396,17 +384,13 @@ fn made_up(result: &SandboxExecutionResult) -> Vec<ExecutionEvent> {
 fn recorded_state(record: &ExecutionRecord) -> ExecutionState {
     let until = record.finished_at.unwrap_or_else(jiff::Timestamp::now);
     ExecutionState {
-        execution_id: record.id,
         status: record.status,
         is_completed: record.status.is_completed(),
         reason: record.reason,
-        queue_position: None,
-        queued_at: record.queued_at,
         started_at: record.started_at,
         finished_at: record.finished_at,
         elapsed: Duration::try_from(until.duration_since(record.queued_at)).unwrap_or_default(),
-        progress: None,
-        usage: None,
+        ..ExecutionState::waiting(record.id, record.queued_at)
     }
 }
 

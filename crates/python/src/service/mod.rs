@@ -17,9 +17,9 @@ use std::{
 };
 
 use aevatar_sandbox_contract::{
-    Caller, CollectedFile, DEFAULT_LIMITS, ExecutionId, ExecutionStore, FileLimits, IsolationReport, LimitMaxima,
-    PythonEnvironment, ResourceLimits, SandboxBackend, SandboxError, SandboxExecutionRequest, SandboxExecutionResult,
-    WarmReport, ZygoteMode,
+    Caller, CollectedFile, DEFAULT_LIMITS, ErrorCode, ExecutionId, ExecutionStore, FileLimits, IsolationReport,
+    LimitMaxima, PythonEnvironment, ResourceLimits, SandboxBackend, SandboxError, SandboxExecutionRequest,
+    SandboxExecutionResult, WarmReport, ZygoteMode,
 };
 use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -336,7 +336,7 @@ impl PythonSandboxService {
                 let result = tokio::select! {
                     result = self.await_result(caller, id) => result?,
                     () = cancelled.cancelled() => return Err(accept::broken_off(
-                        aevatar_sandbox_contract::ErrorCode::Cancelled,
+                        ErrorCode::Cancelled,
                         "no longer waited for",
                     )),
                 };
@@ -379,10 +379,7 @@ impl PythonSandboxService {
             }
         };
         let accepting = tokio::spawn(accepting.in_current_span());
-        accepting.await.map_err(|error| {
-            SandboxError::new(aevatar_sandbox_contract::ErrorCode::SandboxFailure, "the request was broken off")
-                .with_source(error)
-        })?
+        accepting.await.map_err(|error| SandboxError::broken_off("the request", error))?
     }
 
     /// Runs `code` to see whether sandboxes work; nothing when all places are taken. It is in no record.

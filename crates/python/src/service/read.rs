@@ -59,10 +59,7 @@ impl PythonSandboxService {
             drop(turn);
             report
         });
-        reading.await.map_err(|error| {
-            SandboxError::new(ErrorCode::SandboxFailure, "the validation of the program was broken off")
-                .with_source(error)
-        })
+        reading.await.map_err(|error| SandboxError::broken_off("the validation of the program", error))
     }
 
     /// CPython's own word on what the validator takes for a syntax error; the validator's where CPython cannot say.
@@ -126,10 +123,7 @@ impl PythonSandboxService {
                 Ok(environment)
             }
             Ok(Err(error)) => Err(environment_unavailable(error)),
-            Err(error) => {
-                Err(SandboxError::new(ErrorCode::SandboxFailure, "the preparation of the environment was broken off")
-                    .with_source(error))
-            }
+            Err(error) => Err(SandboxError::broken_off("the preparation of the environment", error)),
         }
     }
 }

@@ -36,7 +36,7 @@ pub(super) async fn enqueue(store: &Store, execution: &NewExecution) -> Result<R
         idempotency_key: execution.idempotency_key.clone(),
     })?;
     let request = serde_json::to_string(&execution.request)?;
-    let name = execution.idempotency_key.as_ref().map(|key| hex(&Sha256::digest(key)));
+    let name = execution.idempotency_key.as_ref().map(|key| format!("{:x}", Sha256::digest(key)));
     for _ in 0..TRIES {
         let mut transaction = store.database.begin(Durability::Synced).await?;
         let inserted = sqlx::query(ENQUEUE)
@@ -66,15 +66,6 @@ pub(super) async fn enqueue(store: &Store, execution: &NewExecution) -> Result<R
         }
     }
     Err(format!("execution {} is recorded already", execution.id).into())
-}
-
-fn hex(digest: &[u8]) -> String {
-    use std::fmt::Write as _;
-    digest.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _written = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Synced: a program that has started must never start again.
