@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use aevatar_sandbox_contract::{
-    Caller, ErrorCode, ExecutionId, ExecutionPlan, LimitMaxima, NewExecution, OutputFiles, Recorded, SandboxError,
-    SandboxExecutionRequest, StoreError, ValidationReport, ZygoteMode,
+    Caller, ErrorCode, ExecutionId, ExecutionPlan, LimitMaxima, NewExecution, OutputFiles, Recorded, ResourceLimits,
+    SandboxError, SandboxExecutionRequest, StoreError, ValidationReport, ZygoteMode,
 };
 use sha2::{Digest as _, Sha256};
 use tokio::time::Instant;
@@ -39,15 +39,19 @@ pub(super) enum Recording {
     AtEnd,
     /// It is recorded before it waits, under the caller's own name for it if there is one.
     Before(Option<String>),
+    /// It is recorded.
+    Already,
 }
 
-/// How the record of an execution is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kept {
-    Never,
-    AtEnd,
-    /// It is there.
-    Already,
+/// A request that has its place in the queue.
+#[derive(Debug)]
+pub(super) struct Queued {
+    pub(super) id: ExecutionId,
+    pub(super) request: SandboxExecutionRequest,
+    pub(super) limits: ResourceLimits,
+    pub(super) ticket: Ticket,
+    pub(super) asked: Asked,
+    pub(super) recording: Recording,
 }
 
 /// A request that was taken in.
@@ -65,13 +69,14 @@ pub(super) struct Admitted {
     pub(super) live: Arc<Live>,
     pub(super) registration: Registration,
     pub(super) ticket: Ticket,
-    pub(super) plan: ExecutionPlan,
+    pub(super) plan: Arc<ExecutionPlan>,
     pub(super) stdin: Vec<u8>,
     pub(super) output_files: OutputFiles,
     pub(super) report: ValidationReport,
     pub(super) asked: Asked,
     pub(super) digest: String,
-    pub(super) kept: Kept,
+    /// Never [`Recording::Before`]: that has been done.
+    pub(super) recording: Recording,
 }
 
 impl PythonSandboxService {
@@ -96,35 +101,23 @@ impl PythonSandboxService {
         self.rates.count(caller, asked.instant)?;
         // Before the program is read, so that who is refused costs nothing.
         let ticket = self.queue.enter(caller, weight(&request))?;
-        self.admit(caller, ExecutionId::generate(), request, limits, ticket, asked, recording, cancelled).await
+        let queued = Queued { id: ExecutionId::generate(), request, limits, ticket, asked, recording };
+        self.admit(caller, queued, cancelled).await
     }
 
     /// The same for a request that has its place.
-    #[expect(clippy::too_many_arguments, reason = "what is known of a request, and it is known nowhere else")]
     pub(super) async fn admit(
         &self,
         caller: &Caller,
-        id: ExecutionId,
-        request: SandboxExecutionRequest,
-        limits: aevatar_sandbox_contract::ResourceLimits,
-        ticket: Ticket,
-        asked: Asked,
-        recording: Recording,
+        queued: Queued,
         cancelled: &CancellationToken,
     ) -> Result<Accepted, SandboxError> {
-        let environment = tokio::select! {
-            environment = self.prepare(request.environment.clone()) => environment?,
-            () = cancelled.cancelled() => return Err(broken_off(ErrorCode::Cancelled, "cancelled")),
-            () = self.draining.cancelled() => return Err(broken_off(ErrorCode::Interrupted, "the service stopped")),
-        };
+        let Queued { id, request, limits, ticket, asked, recording } = queued;
+        let environment = self.while_wanted(cancelled, self.prepare(request.environment.clone())).await?;
         let import_policy = self.import_rules(caller).policy(&environment);
         let rules = files::with_own_modules(import_policy.clone(), &request.files);
         let reading = self.read(&self.readers, &request.code, &environment, rules);
-        let report = tokio::select! {
-            report = reading.instrument(tracing::info_span!("validate")) => report?,
-            () = cancelled.cancelled() => return Err(broken_off(ErrorCode::Cancelled, "cancelled")),
-            () = self.draining.cancelled() => return Err(broken_off(ErrorCode::Interrupted, "the service stopped")),
-        };
+        let report = self.while_wanted(cancelled, reading.instrument(tracing::info_span!("validate"))).await?;
         if report.syntax_error.is_none() {
             check(&report)?;
         }
@@ -139,9 +132,7 @@ impl PythonSandboxService {
         });
         // It must be known here before anybody can ask for it.
         let registration = self.live.insert(Arc::clone(&live));
-        let kept = match recording {
-            Recording::Never => Kept::Never,
-            Recording::AtEnd => Kept::AtEnd,
+        let recording = match recording {
             Recording::Before(idempotency_key) => {
                 let new = NewExecution {
                     id,
@@ -157,11 +148,12 @@ impl PythonSandboxService {
                     Recorded::Same(known) => return Ok(Accepted::Known(known)),
                     Recorded::Conflict(known) => return Err(conflict(known)),
                 }
-                Kept::Already
+                Recording::Already
             }
+            other => other,
         };
         let disk_limit_is_default = request.resources.disk_limit.is_none();
-        let plan = ExecutionPlan {
+        let plan = Arc::new(ExecutionPlan {
             id,
             code: request.code,
             args: request.args,
@@ -174,7 +166,7 @@ impl PythonSandboxService {
             zygote: zygote_mode(self.options.zygote, request.isolation.zygote),
             files: request.files,
             output_files: files::limits_of(request.output_files, self.options.file_limits),
-        };
+        });
         let (stdin, output_files) = (request.stdin, request.output_files);
         Ok(Accepted::New(Box::new(Admitted {
             live,
@@ -186,8 +178,21 @@ impl PythonSandboxService {
             report,
             asked,
             digest,
-            kept,
+            recording,
         })))
+    }
+
+    /// `work`, unless it is cancelled or the service stops meanwhile.
+    async fn while_wanted<T>(
+        &self,
+        cancelled: &CancellationToken,
+        work: impl Future<Output = Result<T, SandboxError>>,
+    ) -> Result<T, SandboxError> {
+        tokio::select! {
+            done = work => done,
+            () = cancelled.cancelled() => Err(broken_off(ErrorCode::Cancelled, "cancelled")),
+            () = self.draining.cancelled() => Err(broken_off(ErrorCode::Interrupted, "the service stopped")),
+        }
     }
 
     /// The service's, or the caller's own.

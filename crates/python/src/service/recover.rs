@@ -11,10 +11,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     EndedExecution, PythonSandboxService,
-    accept::{Accepted, Asked, Kept, Recording, broken_off, weight},
+    accept::{Accepted, Asked, Queued, Recording, broken_off, store_failed, weight},
     run::never_ran,
 };
-use crate::limits;
+use crate::{limits, queue::Ticket};
 
 /// How often it is looked whether somebody wants an execution of this server cancelled.
 const CANCEL_PAUSE: Duration = Duration::from_millis(250);
@@ -31,7 +31,7 @@ impl PythonSandboxService {
     /// # Errors
     /// The store failed.
     pub async fn recover(&self) -> Result<(usize, usize), SandboxError> {
-        let inheritance = self.store.inherit().await.map_err(super::accept::store_failed)?;
+        let inheritance = self.store.inherit().await.map_err(store_failed)?;
         let counts = (inheritance.queued.len(), inheritance.running.len());
         for (record, request) in inheritance.running {
             // A store that lost its database for a while may have taken this server for dead.
@@ -54,40 +54,25 @@ impl PythonSandboxService {
         Ok(counts)
     }
 
-    async fn run_inherited(&self, caller: Caller, execution: NewExecution, ticket: crate::queue::Ticket) {
+    async fn run_inherited(&self, caller: Caller, execution: NewExecution, ticket: Ticket) {
         let NewExecution { id, queued_at, request, request_digest, .. } = execution;
         // The time in the queue begins anew: the old one may have been long ago.
         let asked = Asked { at: queued_at, instant: Instant::now() };
         let cancelled = CancellationToken::new();
-        let resolved = limits::resolve(&request, &self.options.default_limits, self.options.maxima.as_ref());
-        let admitted = match resolved {
+        let record = ExecutionRecord::waiting(id, caller.owner.clone(), request_digest, queued_at);
+        let admitted = match limits::resolve(&request, &self.options.default_limits, self.options.maxima.as_ref()) {
             Ok(limits) => {
-                let recording = Recording::AtEnd;
-                self.admit(&caller, id, request.clone(), limits, ticket, asked, recording, &cancelled).await
+                let (request, recording) = (request.clone(), Recording::Already);
+                self.admit(&caller, Queued { id, request, limits, ticket, asked, recording }, &cancelled).await
             }
             Err(error) => Err(error),
         };
         match admitted {
-            Ok(Accepted::New(mut admitted)) => {
-                admitted.kept = Kept::Already;
-                self.run_behind(*admitted);
-            }
+            Ok(Accepted::New(admitted)) => self.run_behind(*admitted),
             Ok(Accepted::Known(_)) => {}
             // It waits for the next server.
             Err(error) if error.code == ErrorCode::Interrupted => {}
-            Err(error) => {
-                let record = ExecutionRecord {
-                    id,
-                    owner: caller.owner,
-                    request_digest,
-                    status: aevatar_sandbox_contract::ExecutionStatus::Pending,
-                    reason: None,
-                    queued_at,
-                    started_at: None,
-                    finished_at: None,
-                };
-                self.end_unrun(&record, request, &error).await;
-            }
+            Err(error) => self.end_unrun(&record, request, &error).await,
         }
     }
 
@@ -101,7 +86,7 @@ impl PythonSandboxService {
             code: self.options.keep_code.then_some(request.code.as_slice()),
             result: &result,
         });
-        self.record_end(FinishedExecution {
+        self.record_end(&FinishedExecution {
             owner: record.owner.clone(),
             request_digest: record.request_digest.clone(),
             result,

@@ -1,22 +1,23 @@
 //! An execution that was taken in, from its turn to its end.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use aevatar_sandbox_contract::{
-    ErrorCode, ExecutionId, ExecutionPlan, ExecutionStatus, FinishedExecution, OutputFiles, PythonError,
-    ResourceLimits, ResourceUsage, RunningSandbox, SandboxError, SandboxExecutionResult, Termination,
-    TerminationReason, Truncated,
+    CodeFinding, ErrorCode, ExecutionId, ExecutionPlan, ExecutionStatus, FinishedExecution, OutputFiles, PythonError,
+    ResourceLimits, ResourceUsage, RunningSandbox, SandboxError, SandboxExecutionRequest, SandboxExecutionResult,
+    Termination, TerminationReason, Truncated, ValidationReport, now,
 };
 use tokio::io::AsyncWriteExt as _;
 use tracing::Instrument as _;
 
 use super::{
     EndedExecution, PythonSandboxService,
-    accept::{Admitted, Asked, Kept, broken_off, store_failed},
+    accept::{Admitted, Asked, Recording, broken_off, store_failed},
 };
 use crate::{
     files, hints,
     monitor::{ExecutionStreams, PythonExecutionMonitor, Watched},
+    queue::Ticket,
 };
 
 /// Pauses between tries to record an end.
@@ -40,8 +41,9 @@ impl From<SandboxError> for NoResult {
 impl PythonSandboxService {
     /// Runs what was taken in, records its end and tells it.
     pub(super) async fn run(&self, admitted: Admitted, streams: ExecutionStreams) -> Result<Watched, SandboxError> {
-        let Admitted { live, registration, ticket, plan, stdin, output_files, report, asked, digest, kept } = admitted;
-        let is_recorded = kept == Kept::Already;
+        let Admitted { live, registration, ticket, plan, stdin, output_files, report, asked, digest, recording } =
+            admitted;
+        let is_recorded = recording == Recording::Already;
         let mut turn = Turn { service: self, live: &live, asked, is_recorded, queue_wait: None };
         let outcome = turn.take(ticket, &plan, stdin, report, streams).await;
         let queue_wait = turn.queue_wait;
@@ -58,7 +60,7 @@ impl PythonSandboxService {
                 return Err(broken_off(ErrorCode::Interrupted, "the service stopped"));
             }
             // Whoever is not to be told by a record knows nothing of it. But anybody may see its id in a list, and cancel it.
-            Err(NoResult::Error(error)) if kept == Kept::AtEnd && error.code == ErrorCode::Cancelled => {
+            Err(NoResult::Error(error)) if recording == Recording::AtEnd && error.code == ErrorCode::Cancelled => {
                 (Some(Watched { result: not_started(&plan, &error, asked), files: Vec::new() }), None)
             }
             Err(NoResult::Error(error)) if is_recorded => {
@@ -67,26 +69,31 @@ impl PythonSandboxService {
             }
             Err(NoResult::Error(error)) => {
                 // Nobody can ask for it, but it was let in, and may have been started.
-                if kept != Kept::Never {
+                if recording != Recording::Never {
                     ended(&not_started(&plan, &error, asked));
                 }
                 (None, Some(error))
             }
         };
-        if let Some(watched) = outcome.as_ref().filter(|_| kept != Kept::Never) {
-            let finished = FinishedExecution {
-                owner: live.owner.clone(),
-                request_digest: digest.clone(),
-                result: watched.result.clone(),
-                // What nobody followed can be made up from the result.
-                events: if is_recorded { live.feed.history() } else { Vec::new() },
-                files: watched.files.clone(),
-                request: self.options.keep_code.then(|| request_of(&plan)),
-            };
-            self.record_end(finished).instrument(tracing::info_span!("record")).await;
-            ended(&watched.result);
-            live.feed.finish(&watched.result);
-        }
+        let outcome = match outcome {
+            Some(Watched { result, files }) if recording != Recording::Never => {
+                let finished = FinishedExecution {
+                    owner: live.owner.clone(),
+                    request_digest: digest.clone(),
+                    result,
+                    // What nobody followed can be made up from the result.
+                    events: if is_recorded { live.feed.history() } else { Vec::new() },
+                    files,
+                    request: self.options.keep_code.then(|| request_of(&plan)),
+                };
+                self.record_end(&finished).instrument(tracing::info_span!("record")).await;
+                let FinishedExecution { result, files, .. } = finished;
+                ended(&result);
+                live.feed.finish(&result);
+                Some(Watched { result, files })
+            }
+            other => other,
+        };
         drop(registration);
         match (outcome, error) {
             (_, Some(error)) => Err(error),
@@ -111,11 +118,11 @@ impl PythonSandboxService {
     }
 
     /// Records an end. Where the store fails, it is tried again behind, for a while: the result is not held back.
-    pub(super) async fn record_end(&self, finished: FinishedExecution) {
-        let Err(error) = self.store.finish(&finished).await else { return };
+    pub(super) async fn record_end(&self, finished: &FinishedExecution) {
+        let Err(error) = self.store.finish(finished).await else { return };
         tracing::error!(id = %finished.result.execution_id, "{error}: trying again");
         self.tell_store_failed();
-        let store = std::sync::Arc::clone(&self.store);
+        let (store, finished) = (Arc::clone(&self.store), finished.clone());
         drop(tokio::spawn(async move {
             for pause in STORE_PAUSES {
                 tokio::time::sleep(pause).await;
@@ -141,10 +148,10 @@ struct Turn<'a> {
 impl Turn<'_> {
     async fn take(
         &mut self,
-        mut ticket: crate::queue::Ticket,
-        plan: &ExecutionPlan,
+        mut ticket: Ticket,
+        plan: &Arc<ExecutionPlan>,
         stdin: Vec<u8>,
-        report: aevatar_sandbox_contract::ValidationReport,
+        report: ValidationReport,
         streams: ExecutionStreams,
     ) -> Result<Watched, NoResult> {
         let (service, live) = (self.service, self.live);
@@ -160,7 +167,7 @@ impl Turn<'_> {
         };
         self.queue_wait = Some(permit.given_at().saturating_duration_since(self.asked.instant));
         if self.is_recorded {
-            let is_ours = service.store.start(live.id, aevatar_sandbox_contract::now()).await.map_err(store_failed)?;
+            let is_ours = service.store.start(live.id, now()).await.map_err(store_failed)?;
             if !is_ours {
                 return Err(NoResult::Released);
             }
@@ -182,7 +189,7 @@ impl Turn<'_> {
             self.asked.at,
             self.asked.instant,
         );
-        let feed = std::sync::Arc::clone(&live.feed);
+        let feed = Arc::clone(&live.feed);
         let running = monitor.with_feed(feed).watch(sandbox, plan, stdin, streams);
         let mut watched = running.instrument(tracing::info_span!("run")).await?;
         watched.result.hints = hints::hints(&watched.result, &report.imports);
@@ -191,14 +198,12 @@ impl Turn<'_> {
     }
 
     /// Launches the sandbox. A cancellation does not wait for that: what is still made then is removed behind.
-    async fn launch(&self, plan: &ExecutionPlan) -> Result<Box<dyn RunningSandbox>, SandboxError> {
-        let (backend, plan) = (std::sync::Arc::clone(&self.service.backend), plan.clone());
+    async fn launch(&self, plan: &Arc<ExecutionPlan>) -> Result<Box<dyn RunningSandbox>, SandboxError> {
+        let (backend, plan) = (Arc::clone(&self.service.backend), Arc::clone(plan));
         let mut launching = self.service.launches.spawn(async move { backend.launch(&plan).await });
         let broken = tokio::select! {
             launched = &mut launching => {
-                return launched.map_err(|error| {
-                    SandboxError::new(ErrorCode::SandboxFailure, "the launch was broken off").with_source(error)
-                })?;
+                return launched.map_err(|error| SandboxError::broken_off("the launch", error))?;
             }
             () = self.live.cancelled.cancelled() => broken_off(ErrorCode::Cancelled, "cancelled"),
             () = self.service.stopping.cancelled() => broken_off(ErrorCode::Interrupted, "the service stopped"),
@@ -226,8 +231,8 @@ impl PythonSandboxService {
 }
 
 /// What was asked for, for a store that keeps programs.
-fn request_of(plan: &ExecutionPlan) -> aevatar_sandbox_contract::SandboxExecutionRequest {
-    aevatar_sandbox_contract::SandboxExecutionRequest {
+fn request_of(plan: &ExecutionPlan) -> SandboxExecutionRequest {
+    SandboxExecutionRequest {
         code: plan.code.clone(),
         args: plan.args.clone(),
         env: plan.env.clone(),
@@ -268,7 +273,7 @@ pub(super) fn never_ran(
 async fn not_run(
     plan: &ExecutionPlan,
     error: PythonError,
-    warnings: Vec<aevatar_sandbox_contract::CodeFinding>,
+    warnings: Vec<CodeFinding>,
     asked: Asked,
     streams: ExecutionStreams,
 ) -> SandboxExecutionResult {
@@ -318,6 +323,6 @@ fn blank(
         environment,
         queued_at,
         started_at: None,
-        finished_at: aevatar_sandbox_contract::now(),
+        finished_at: now(),
     }
 }
