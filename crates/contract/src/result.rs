@@ -244,6 +244,41 @@ pub struct SandboxExecutionResult {
     pub finished_at: jiff::Timestamp,
 }
 
+impl SandboxExecutionResult {
+    /// Of an execution that ended just now, and of which nothing ran.
+    pub fn not_run(
+        execution_id: ExecutionId,
+        limits: ResourceLimits,
+        environment: String,
+        queued_at: jiff::Timestamp,
+        (status, termination): (ExecutionStatus, Termination),
+    ) -> Self {
+        Self {
+            execution_id,
+            status,
+            is_completed: status.is_completed(),
+            exit_code: None,
+            stdout: String::new(),
+            stderr: String::new(),
+            truncated: Truncated::default(),
+            termination,
+            error: None,
+            hints: Vec::new(),
+            warnings: Vec::new(),
+            usage: ResourceUsage::default(),
+            limits,
+            isolation: None,
+            start: None,
+            files: Vec::new(),
+            skipped_files: Vec::new(),
+            environment,
+            queued_at,
+            started_at: None,
+            finished_at: crate::now(),
+        }
+    }
+}
+
 pub(crate) mod fractional_milliseconds {
     use std::time::Duration;
 

@@ -67,22 +67,17 @@ fn top_level(module: &str) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use aevatar_sandbox_contract::{
-        DEFAULT_LIMITS, ExecutionId, ExecutionStatus, PythonError, ResourceUsage, Termination, Truncated,
-    };
+    use aevatar_sandbox_contract::{DEFAULT_LIMITS, ExecutionId, ExecutionStatus, PythonError, Termination};
 
     use super::*;
 
     fn result(reason: TerminationReason, error: Option<(&str, &str)>, stdout: &str) -> SandboxExecutionResult {
-        let now = jiff::Timestamp::UNIX_EPOCH;
+        let termination = Termination { reason, message: String::new(), limit: None, peak: None };
+        let (id, at) = (ExecutionId::generate(), jiff::Timestamp::UNIX_EPOCH);
+        let ended = (ExecutionStatus::Failed, termination);
         SandboxExecutionResult {
-            execution_id: ExecutionId::generate(),
-            status: ExecutionStatus::Failed,
-            is_completed: true,
             exit_code: Some(1),
             stdout: stdout.to_owned(),
-            stderr: String::new(),
-            truncated: Truncated::default(),
             error: error.map(|(name, value)| PythonError {
                 name: name.to_owned(),
                 value: value.to_owned(),
@@ -91,19 +86,7 @@ mod tests {
                 column: None,
                 errno: None,
             }),
-            termination: Termination { reason, message: String::new(), limit: None, peak: None },
-            hints: Vec::new(),
-            warnings: Vec::new(),
-            usage: ResourceUsage::default(),
-            limits: DEFAULT_LIMITS,
-            isolation: None,
-            start: None,
-            files: Vec::new(),
-            skipped_files: Vec::new(),
-            environment: String::new(),
-            queued_at: now,
-            started_at: None,
-            finished_at: now,
+            ..SandboxExecutionResult::not_run(id, DEFAULT_LIMITS, String::new(), at, ended)
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aevatar_sandbox_contract::{DEFAULT_LIMITS, ResourceUsage, Termination, TerminationReason, Truncated};
+use aevatar_sandbox_contract::{DEFAULT_LIMITS, Termination, TerminationReason};
 use proptest::prelude::*;
 
 use super::*;
@@ -12,29 +12,11 @@ fn feed(capacity: usize) -> Arc<Feed> {
 }
 
 fn result() -> SandboxExecutionResult {
-    SandboxExecutionResult {
-        execution_id: ExecutionId::generate(),
-        status: ExecutionStatus::Completed,
-        is_completed: true,
-        exit_code: Some(0),
-        stdout: String::new(),
-        stderr: String::new(),
-        truncated: Truncated::default(),
-        termination: Termination { reason: TerminationReason::Exited, message: String::new(), limit: None, peak: None },
-        error: None,
-        hints: Vec::new(),
-        warnings: Vec::new(),
-        usage: ResourceUsage::default(),
-        limits: DEFAULT_LIMITS,
-        isolation: None,
-        start: None,
-        files: Vec::new(),
-        skipped_files: Vec::new(),
-        environment: String::new(),
-        queued_at: jiff::Timestamp::now(),
-        started_at: None,
-        finished_at: jiff::Timestamp::now(),
-    }
+    let termination =
+        Termination { reason: TerminationReason::Exited, message: String::new(), limit: None, peak: None };
+    let ended = (ExecutionStatus::Completed, termination);
+    let now = jiff::Timestamp::now();
+    SandboxExecutionResult::not_run(ExecutionId::generate(), DEFAULT_LIMITS, String::new(), now, ended)
 }
 
 /// All that is there for a reader now.

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use aevatar_sandbox_contract::{
     CodeFinding, ErrorCode, ExecutionId, ExecutionPlan, ExecutionStatus, FinishedExecution, OutputFiles, PythonError,
-    ResourceLimits, ResourceUsage, RunningSandbox, SandboxError, SandboxExecutionRequest, SandboxExecutionResult,
-    Termination, TerminationReason, Truncated, ValidationReport, now,
+    ResourceLimits, RunningSandbox, SandboxError, SandboxExecutionRequest, SandboxExecutionResult, Termination,
+    TerminationReason, ValidationReport, now,
 };
 use tokio::io::AsyncWriteExt as _;
 use tracing::Instrument as _;
@@ -264,7 +264,7 @@ pub(super) fn never_ran(
         _ => (ExecutionStatus::Failed, TerminationReason::NotStarted),
     };
     let termination = Termination { reason, message: error.message.clone(), limit: None, peak: None };
-    let mut result = blank(id, limits, environment, queued_at, (status, termination));
+    let mut result = SandboxExecutionResult::not_run(id, limits, environment, queued_at, (status, termination));
     result.hints.extend(error.hint.clone());
     result
 }
@@ -286,43 +286,11 @@ async fn not_run(
     let message = format!("{}{at}: the program was not run", error.name);
     let termination = Termination { reason: TerminationReason::Exception, message, limit: None, peak: None };
     let ended = (ExecutionStatus::Failed, termination);
-    let mut result = blank(plan.id, plan.limits.clone(), plan.environment.to_string(), asked.at, ended);
+    let mut result =
+        SandboxExecutionResult::not_run(plan.id, plan.limits.clone(), plan.environment.to_string(), asked.at, ended);
     result.exit_code = Some(1);
     result.stderr.clone_from(&error.traceback);
     result.error = Some(error);
     result.warnings = warnings;
     result
-}
-
-/// A result of nothing that ran.
-fn blank(
-    id: ExecutionId,
-    limits: ResourceLimits,
-    environment: String,
-    queued_at: jiff::Timestamp,
-    (status, termination): (ExecutionStatus, Termination),
-) -> SandboxExecutionResult {
-    SandboxExecutionResult {
-        execution_id: id,
-        status,
-        is_completed: status.is_completed(),
-        exit_code: None,
-        stdout: String::new(),
-        stderr: String::new(),
-        truncated: Truncated::default(),
-        termination,
-        error: None,
-        hints: Vec::new(),
-        warnings: Vec::new(),
-        usage: ResourceUsage::default(),
-        limits,
-        isolation: None,
-        start: None,
-        files: Vec::new(),
-        skipped_files: Vec::new(),
-        environment,
-        queued_at,
-        started_at: None,
-        finished_at: now(),
-    }
 }
