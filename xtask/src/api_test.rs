@@ -1,18 +1,15 @@
 //! `cargo xtask api-test`: Schemathesis makes requests from the `OpenAPI` document, good ones and bad ones, and holds
 //! every answer against it. Needs PyPI once.
 
-use std::{
-    os::unix::fs::symlink,
-    path::Path,
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::{path::Path, process::Command};
 
 use anyhow::{Context, bail, ensure};
 use fs_err as fs;
-use rustix::process::{Pid, Signal, kill_process};
 
-use crate::openapi;
+use crate::{
+    openapi,
+    server::{Server, tail},
+};
 
 const FOLDER: &str = "target/api-test";
 const PYTHON: &str = "/usr/bin/python3";
@@ -28,7 +25,6 @@ const SECONDS: &str = "90";
 /// Programs are short, so that the requests are many.
 const SETTINGS: [(&str, &str); 3] =
     [("PythonSandbox__DefaultTimeout", "1"), ("PythonSandbox__MaxTimeout", "2"), ("PythonSandbox__BodyTimeout", "5")];
-const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Why it cannot be done here.
 pub(crate) fn obstacle() -> Option<String> {
@@ -40,7 +36,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     tool("openapi-spec-validator")?.arg(openapi::DOCUMENT).status().map_err(Into::into).and_then(good)?;
     let built = Command::new("cargo").args(["build", "--quiet", "--package", "aevatar-sandbox"]).status()?;
     ensure!(built.success(), "the server could not be built");
-    let server = Server::start()?;
+    let server = Server::start("target/debug/aevatar-sandbox", &SETTINGS)?;
     let tested = test(&server);
     let log = server.stop()?;
     tested.with_context(|| format!("the end of the server's log:\n{}", tail(&log)))?;
@@ -81,77 +77,6 @@ fn test(server: &Server) -> anyhow::Result<()> {
     schemathesis.args(["--phases", "examples,coverage,fuzzing,stateful", "--max-examples", "20", "--no-color"]);
     schemathesis.args(["--continue-on-failure", "--request-timeout", "30", "--warnings", "off"]);
     // What it keeps between runs goes with the folder.
-    schemathesis.current_dir(server.place.path());
+    schemathesis.current_dir(server.place());
     schemathesis.status().map_err(Into::into).and_then(good).context("Schemathesis found something")
-}
-
-fn tail(log: &str) -> String {
-    let lines: Vec<&str> = log.lines().collect();
-    lines[lines.len().saturating_sub(20)..].join("\n")
-}
-
-/// A server with an empty cache but for the environments.
-struct Server {
-    child: Child,
-    url: String,
-    place: tempfile::TempDir,
-}
-
-impl Server {
-    fn start() -> anyhow::Result<Self> {
-        let binary = fs::canonicalize("target/debug/aevatar-sandbox")?;
-        let place = tempfile::Builder::new().prefix("place-").tempdir_in(FOLDER)?;
-        let cache = fs::canonicalize(place.path())?.join("cache");
-        fs::create_dir(&cache)?;
-        let prepared = aevatar_sandbox::cache_folder()?;
-        for name in ["environments", "locks", "interpreters.json"] {
-            symlink(prepared.join(name), cache.join(name))?;
-        }
-        let log = std::fs::File::from(fs::File::create(place.path().join("log"))?);
-        let child = Command::new(binary)
-            .args(["serve", "--port", "0"])
-            .envs(SETTINGS)
-            .env("AEVATAR_SANDBOX_CACHE", cache)
-            .current_dir(place.path())
-            .stdout(Stdio::null())
-            .stderr(log)
-            .spawn()?;
-        let mut server = Self { child, url: String::new(), place };
-        let started = Instant::now();
-        while server.url.is_empty() || !server.log()?.contains(" ready\n") {
-            ensure!(server.child.try_wait()?.is_none(), "the server has ended: {}", server.log()?);
-            ensure!(started.elapsed() < PATIENCE, "the server is not ready: {}", server.log()?);
-            std::thread::sleep(Duration::from_millis(100));
-            let log = server.log()?;
-            let address = log.split_once("listening on ").and_then(|(_, rest)| rest.split_once('\n'));
-            server.url = address.map(|(address, _)| address.trim().to_owned()).unwrap_or_default();
-        }
-        Ok(server)
-    }
-
-    fn log(&self) -> anyhow::Result<String> {
-        Ok(String::from_utf8_lossy(&fs::read(self.place.path().join("log"))?).into_owned())
-    }
-
-    /// Its log, once it has ended.
-    fn stop(mut self) -> anyhow::Result<String> {
-        kill_process(Pid::from_child(&self.child), Signal::TERM)?;
-        let started = Instant::now();
-        while self.child.try_wait()?.is_none() {
-            ensure!(started.elapsed() < PATIENCE, "the server does not end: {}", tail(&self.log()?));
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        let status = self.child.wait()?;
-        ensure!(status.success(), "the server ended with {status}: {}", tail(&self.log()?));
-        self.log()
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Ok(None) = self.child.try_wait() {
-            drop(self.child.kill());
-            drop(self.child.wait());
-        }
-    }
 }

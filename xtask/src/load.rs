@@ -1,14 +1,10 @@
 //! `cargo xtask bench load`: the service under load, from 1 to 256 connections, with `wrk`.
 
-use std::{
-    collections::BTreeMap,
-    io::{BufRead, BufReader},
-    process::{Child, Command, Stdio},
-    time::Duration,
-};
+use std::{collections::BTreeMap, process::Command, time::Duration};
 
 use anyhow::{Context, ensure};
-use rustix::process::{Pid, Signal, kill_process};
+
+use crate::server::Server;
 
 const CONNECTIONS: [u32; 5] = [1, 4, 16, 64, 256];
 /// Of one number of connections.
@@ -16,55 +12,18 @@ const SECONDS: u32 = 15;
 /// For warm interpreters to be made.
 const WARM_UP: Duration = Duration::from_secs(8);
 
-/// A server that ends when this is dropped.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        if let Some(pid) = Pid::from_raw(self.0.id().cast_signed()) {
-            let _gone = kill_process(pid, Signal::TERM);
-        }
-        let _ended = self.0.wait();
-    }
-}
-
 /// `cargo xtask bench load`.
 pub(crate) fn run() -> anyhow::Result<()> {
     let built = Command::new(env!("CARGO")).args(["build", "--release", "--bin", "aevatar-sandbox"]).status()?;
     ensure!(built.success(), "could not build the server");
-    let records = tempfile::tempdir().context("could not make a folder")?;
-    let mut server = Command::new("target/release/aevatar-sandbox");
-    // Records are the run's own; environments are the user's.
-    let cache = aevatar_sandbox::cache_folder()?;
-    for name in ["environments", "locks", "interpreters.json", "disks", "guest"] {
-        if cache.join(name).exists() {
-            std::os::unix::fs::symlink(cache.join(name), records.path().join(name))?;
-        }
-    }
-    let mut child = server
-        .args(["serve", "--port", "0", "--data-dir"])
-        .arg(records.path())
-        .stderr(Stdio::piped())
-        .spawn()
-        .context("could not start the server")?;
-    let log = child.stderr.take().context("no log")?;
-    let server = Server(child);
-    let mut lines = BufReader::new(log).lines();
-    let address = loop {
-        let line = lines.next().context("the server has ended")??;
-        if let Some((_, address)) = line.split_once("listening on ") {
-            break address.trim().to_owned();
-        }
-    };
-    std::thread::spawn(move || lines.for_each(drop));
+    let server = Server::start("target/release/aevatar-sandbox", &[])?;
     std::thread::sleep(WARM_UP);
     println!("| connections | answers per second | p50 | p90 | p99 | longest | 200 | 429 | other |");
     println!("| ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
     for connections in CONNECTIONS {
-        println!("{}", measure(&address, connections)?);
+        println!("{}", measure(&server.url, connections)?);
     }
-    drop(server);
-    Ok(())
+    server.stop().map(drop)
 }
 
 fn measure(address: &str, connections: u32) -> anyhow::Result<String> {

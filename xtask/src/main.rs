@@ -14,6 +14,7 @@ mod layers;
 mod load;
 mod lock;
 mod openapi;
+mod server;
 mod syscalls;
 mod validator;
 mod vm;

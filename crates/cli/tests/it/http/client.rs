@@ -113,6 +113,11 @@ impl Answer {
     }
 }
 
+/// Whoever answers requests.
+pub(super) trait Ask {
+    fn ask(&self, request: &Request) -> Answer;
+}
+
 /// A connection to the server.
 pub(super) struct Connection {
     stream: TcpStream,
@@ -175,18 +180,6 @@ impl Connection {
                 return Err(broken());
             }
         }
-    }
-
-    /// All events of a stream that ends by itself, as text.
-    pub(super) fn events(&mut self, path: &str) -> String {
-        self.send(Request::get(path).header("connection", "close").bytes());
-        while self.receive().unwrap() > 0 {}
-        let all = String::from_utf8(std::mem::take(&mut self.received)).unwrap();
-        let (head, body) = all.split_once("\r\n\r\n").unwrap();
-        assert!(head.starts_with("HTTP/1.1 200") && head.contains("content-type: text/event-stream"), "{head}");
-        // Without the sizes of chunks.
-        let lines = body.split("\r\n").filter(|line| usize::from_str_radix(line, 16).is_err());
-        lines.collect()
     }
 
     /// Status and headers of an answer; the body may follow.

@@ -35,12 +35,7 @@ fn leaves(logged: &str, leave: impl FnOnce(Connection) -> Option<Connection>) {
     server.execute(&json!({ "code": "print(1)" })).problem(429, "Busy");
     let left = Instant::now();
     let _half_open = leave(client);
-    host::eventually_nothing("processes of the program", || {
-        server.programs().iter().map(|process| format!("{process:?}")).collect()
-    });
-    host::eventually_nothing("cgroups of the program", || {
-        server.sandboxes().difference(&idle).map(|path| path.display().to_string()).collect()
-    });
+    server.assert_nothing_runs(&idle);
     // Its place was given back.
     host::eventually("a place", || (server.execute(&json!({ "code": "1" })).status == 200).then_some(()));
     let took = left.elapsed();
@@ -103,17 +98,17 @@ fn clients_that_leave_at_any_moment_leave_nothing() {
         return;
     }
     let server = Server::with(&[("MaxConcurrentExecutions", "40")]);
+    leave_at_any_moment(&server, &Request::execute(&json!({ "code": "import time; time.sleep(60)" })));
+    server.assert_next_works();
+}
+
+/// Clients send `request` and leave, each a little later; of their programs nothing may be left.
+pub(super) fn leave_at_any_moment(server: &Server, request: &Request) {
     let idle = server.sandboxes();
     for round in 0..30 {
         let mut client = server.connect();
-        client.send(Request::execute(&json!({ "code": "import time; time.sleep(60)" })).bytes());
+        client.send(request.bytes());
         std::thread::sleep(Duration::from_millis(round));
     }
-    host::eventually_nothing("processes and cgroups of programs", || {
-        let processes = server.programs();
-        let cgroups = server.sandboxes();
-        let processes = processes.iter().map(|process| format!("{process:?}"));
-        processes.chain(cgroups.difference(&idle).map(|path| path.display().to_string())).collect()
-    });
-    server.assert_next_works();
+    server.assert_nothing_runs(&idle);
 }

@@ -6,10 +6,11 @@ use serde_json::{Value, json};
 
 use super::{
     client::{Connection, Event, Request},
+    disconnect,
     executions::{self, path_of},
     server::Server,
 };
-use crate::{host, require, site};
+use crate::{require, site};
 
 fn events(id: &str) -> Request {
     Request::get(&format!("{}/events", path_of(id)))
@@ -227,9 +228,7 @@ fn whoever_ran_a_program_and_leaves_ends_it() {
         // Somebody who follows hears of the end.
         let follower = server.connect().follow(&events(&id));
         let _half_open = leave(client.into_connection());
-        host::eventually_nothing("its processes", || {
-            server.programs().iter().map(|process| format!("{process:?}")).collect()
-        });
+        server.assert_no_processes();
         let last = follower.rest().pop().unwrap();
         assert_eq!((last.name.as_str(), &last.data["status"]), ("result", &"Cancelled".into()));
         assert_eq!(executions::result(&server, &id), last.data);
@@ -267,16 +266,7 @@ fn who_leaves_at_any_moment_leaves_nothing() {
         return;
     }
     let server = Server::with(&[("MaxConcurrentExecutions", "40")]);
-    let idle = server.sandboxes();
-    for round in 0..30 {
-        let mut client = server.connect();
-        client.send(execute("import time; time.sleep(100)").bytes());
-        std::thread::sleep(Duration::from_millis(round));
-    }
-    host::eventually_nothing("processes and cgroups of programs", || {
-        let processes = server.programs().into_iter().map(|process| format!("{process:?}"));
-        processes.chain(server.sandboxes().difference(&idle).map(|path| path.display().to_string())).collect()
-    });
+    disconnect::leave_at_any_moment(&server, &execute("import time; time.sleep(100)"));
     for status in ["Pending", "Running"] {
         let listed = server.ask(&Request::get(&format!("/api/python/executions?status={status}"))).ok();
         assert_eq!(listed["executions"], json!([]));

@@ -7,7 +7,10 @@ use std::{
 
 use serde_json::{Value, json};
 
-use super::{client::Request, server::Server};
+use super::{
+    client::{Ask, Request},
+    server::Server,
+};
 use crate::{host, require, site};
 
 const UNKNOWN: &str = "01890a5d-ac96-774b-bcce-b302099a8057";
@@ -25,7 +28,7 @@ time.sleep(60)
 ";
 
 /// Starts a program; its id.
-pub(super) fn start(server: &Server, code: &str) -> String {
+pub(super) fn start(server: &impl Ask, code: &str) -> String {
     let answer = server.ask(&Request::start(&json!({ "code": code, "timeout": 120 })));
     assert_eq!(answer.status, 202, "{}", answer.text());
     answer.json()["executionId"].as_str().unwrap().to_owned()
@@ -35,17 +38,17 @@ pub(super) fn path_of(id: &str) -> String {
     format!("/api/python/executions/{id}")
 }
 
-pub(super) fn state(server: &Server, id: &str) -> Value {
+pub(super) fn state(server: &impl Ask, id: &str) -> Value {
     server.ask(&Request::get(&path_of(id))).ok()
 }
 
 /// Waits for an execution to have this status.
-pub(super) fn wait_for(server: &Server, id: &str, status: &str) -> Value {
+pub(super) fn wait_for(server: &impl Ask, id: &str, status: &str) -> Value {
     host::eventually(status, || Some(state(server, id)).filter(|state| state["status"] == status))
 }
 
 /// The result of one that ends soon.
-pub(super) fn result(server: &Server, id: &str) -> Value {
+pub(super) fn result(server: &impl Ask, id: &str) -> Value {
     server.ask(&Request::get(&format!("{}/result?wait=30", path_of(id)))).ok()
 }
 
@@ -379,10 +382,7 @@ fn a_cancelled_execution_leaves_nothing() {
             json!({ "executionId": id, "outcome": "cancelled", "status": "Cancelled" })
         );
         assert!(asked.elapsed() < site::patience(Duration::from_secs(4)), "{:?}", asked.elapsed());
-        host::eventually_nothing("processes and cgroups of the program", || {
-            let processes = server.programs().into_iter().map(|process| format!("{process:?}"));
-            processes.chain(server.sandboxes().difference(&idle).map(|path| path.display().to_string())).collect()
-        });
+        server.assert_nothing_runs(&idle);
         for (id, started) in [(&id, true), (&queued, false)] {
             let result = result(&server, id);
             assert_eq!(
@@ -420,7 +420,7 @@ fn many_may_cancel_the_same_at_once() {
             });
         }
     });
-    host::eventually_nothing("processes", || server.programs().iter().map(|process| format!("{process:?}")).collect());
+    server.assert_no_processes();
     server.assert_next_works();
 }
 

@@ -14,7 +14,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::{
-    client::{Answer, Connection, Request},
+    client::{Answer, Ask, Connection, Request},
+    executions::{start, wait_for},
     server::{address, command},
 };
 use crate::{host, place::Place, postgres::Postgres, require, running::Running, site};
@@ -42,18 +43,12 @@ impl Crashing {
         Self { running, address }
     }
 
-    fn ask(&self, request: &Request) -> Answer {
-        Connection::open(self.address).ask(request)
+    fn connect(&self) -> Connection {
+        Connection::open(self.address)
     }
 
     fn get(&self, path: &str) -> Answer {
         self.ask(&Request::get(path))
-    }
-
-    fn start_program(&self, code: &str) -> String {
-        let answer = self.ask(&Request::post(EXECUTIONS, json!({ "code": code, "timeout": 60 }).to_string()));
-        assert_eq!(answer.status, 202, "{}", answer.text());
-        answer.json()["executionId"].as_str().unwrap().to_owned()
     }
 
     fn result(&self, id: &str) -> Value {
@@ -62,10 +57,6 @@ impl Crashing {
             assert!([200, 202].contains(&answer.status), "{id}: {}", answer.text());
             (answer.status == 200).then(|| answer.json())
         })
-    }
-
-    fn wait_for(&self, id: &str, status: &str) {
-        host::eventually(status, || (self.get(&format!("{EXECUTIONS}/{id}")).json()["status"] == status).then_some(()));
     }
 
     /// What it is called, so that what it leaves is found.
@@ -83,6 +74,12 @@ impl Crashing {
         let outcome = self.running.finish();
         assert_eq!(outcome.code, 0, "{outcome:?}");
         outcome.stderr
+    }
+}
+
+impl Ask for Crashing {
+    fn ask(&self, request: &Request) -> Answer {
+        self.connect().ask(request)
     }
 }
 
@@ -196,10 +193,11 @@ fn an_end_is_still_there_after_a_restart_as_it_was() {
     let first = Crashing::start(&place, &[], None);
     let code =
         "import sys\nprint('out', flush=True)\nprint('err', file=sys.stderr, flush=True)\nopen('f', 'w').write('x')\n";
-    let id = first.start_program(code);
+    let id = start(&first, code);
     let result = first.result(&id);
     let logs = |server: &Crashing| server.get(&format!("{EXECUTIONS}/{id}/logs?stream=stderr")).ok();
-    let events = |server: &Crashing| Connection::open(server.address).events(&format!("{EXECUTIONS}/{id}/events"));
+    let events =
+        |server: &Crashing| server.connect().follow(&Request::get(&format!("{EXECUTIONS}/{id}/events"))).rest();
     let (before, log, state) = (events(&first), logs(&first), first.get(&format!("{EXECUTIONS}/{id}")).ok());
     let synchronous = first.ask(&Request::execute(&json!({ "code": "print('sync')" }))).ok();
     let pid = first.pid();
@@ -229,9 +227,9 @@ fn what_waits_is_run_by_the_next_server_after_a_stop() {
     let settings = [("MaxConcurrentExecutions", "1"), ("ShutdownGrace", "60")];
     let first = Crashing::start(&place, &settings, None);
     let seconds = 3 * site::slowness();
-    let running = first.start_program(&format!("import time; time.sleep({seconds}); print('ran')"));
-    first.wait_for(&running, "Running");
-    let waiting: Vec<String> = (0..5).map(|number| first.start_program(&format!("print({number})"))).collect();
+    let running = start(&first, &format!("import time; time.sleep({seconds}); print('ran')"));
+    wait_for(&first, &running, "Running");
+    let waiting: Vec<String> = (0..5).map(|number| start(&first, &format!("print({number})"))).collect();
     let position = first.get(&format!("{EXECUTIONS}/{}", waiting[4])).ok()["queuePosition"].clone();
     assert_eq!(position, 5);
     let pid = first.pid();
@@ -259,16 +257,17 @@ fn two_servers_on_one_database_answer_for_each_other() {
     let other = Crashing::start(&other_place, &settings, Some(&database));
 
     let seconds = 2 * site::slowness();
-    let id = one.start_program(&format!("import time; time.sleep({seconds}); print('from one')"));
-    other.wait_for(&id, "Running");
+    let id = start(&one, &format!("import time; time.sleep({seconds}); print('from one')"));
+    wait_for(&other, &id, "Running");
     // It waits for the end of what another server runs.
     assert_eq!(other.result(&id)["stdout"], "from one\n");
     assert_eq!(other.result(&id), one.result(&id));
-    let events = |server: &Crashing| Connection::open(server.address).events(&format!("{EXECUTIONS}/{id}/events"));
+    let events =
+        |server: &Crashing| server.connect().follow(&Request::get(&format!("{EXECUTIONS}/{id}/events"))).rest();
     assert_eq!(events(&one), events(&other));
 
-    let endless = one.start_program("import time; time.sleep(1000)");
-    other.wait_for(&endless, "Running");
+    let endless = start(&one, "import time; time.sleep(1000)");
+    wait_for(&other, &endless, "Running");
     let answer = other.ask(&Request::new("DELETE", &format!("{EXECUTIONS}/{endless}"))).ok();
     assert!(["cancelled", "requested"].contains(&answer["outcome"].as_str().unwrap()), "{answer}");
     assert_eq!(reason(&other.result(&endless)), ("Cancelled".to_owned(), "Cancelled".to_owned()));
@@ -280,11 +279,11 @@ fn two_servers_on_one_database_answer_for_each_other() {
     assert_eq!(first["executionId"], second["executionId"]);
 
     // One dies: what ran there ends as interrupted, what waited there runs at the other.
-    let running: Vec<String> = (0..2).map(|_| one.start_program("import time; time.sleep(1000)")).collect();
+    let running: Vec<String> = (0..2).map(|_| start(&one, "import time; time.sleep(1000)")).collect();
     for id in &running {
-        one.wait_for(id, "Running");
+        wait_for(&one, id, "Running");
     }
-    let waiting: Vec<String> = (0..3).map(|number| one.start_program(&format!("print({number})"))).collect();
+    let waiting: Vec<String> = (0..3).map(|number| start(&one, &format!("print({number})"))).collect();
     let pid = one.pid();
     one.kill();
     for id in &running {
@@ -306,7 +305,7 @@ fn old_records_go() {
     }
     let place = Place::new();
     let server = Crashing::start(&place, &[("RetentionTime", "0")], None);
-    let id = server.start_program("print(1)");
+    let id = start(&server, "print(1)");
     host::eventually("the end of a record", || (server.get(&format!("{EXECUTIONS}/{id}")).status == 404).then_some(()));
     server.get(&format!("{EXECUTIONS}/{id}/result")).problem(404, "NotFound");
     let pid = server.pid();

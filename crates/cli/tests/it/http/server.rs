@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, ffi::OsStr, net::SocketAddr, path::PathBuf, pro
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use super::client::{Answer, Connection, Request};
+use super::client::{Answer, Ask, Connection, Request};
 use crate::{
     host::{self, Process},
     place::{Outcome, Place},
@@ -152,6 +152,21 @@ impl Server {
         folders.filter(|path| !host::is_parked(path)).collect()
     }
 
+    /// Fails unless all processes of programs go, and all sandboxes but those that were there before.
+    pub(super) fn assert_nothing_runs(&self, before: &BTreeSet<PathBuf>) {
+        host::eventually_nothing("processes and cgroups of programs", || {
+            let processes = self.programs().into_iter().map(|process| format!("{process:?}"));
+            processes.chain(self.sandboxes().difference(before).map(|path| path.display().to_string())).collect()
+        });
+    }
+
+    /// Fails unless all processes of programs go.
+    pub(super) fn assert_no_processes(&self) {
+        host::eventually_nothing("processes of programs", || {
+            self.programs().iter().map(|process| format!("{process:?}")).collect()
+        });
+    }
+
     pub(super) fn assert_next_works(&self) {
         let result = self.run("print('next')");
         assert_eq!((&result["status"], &result["stdout"]), (&"Completed".into(), &"next\n".into()), "{result}");
@@ -172,6 +187,12 @@ impl Server {
         assert!(says(outcome.stderr.lines().last().unwrap_or_default(), "stopped"), "{outcome:?}");
         assert!(!outcome.stderr.contains("panicked"), "{outcome:?}");
         outcome.stderr
+    }
+}
+
+impl Ask for Server {
+    fn ask(&self, request: &Request) -> Answer {
+        self.ask(request)
     }
 }
 
