@@ -47,7 +47,7 @@ pub struct ServiceOptions {
     pub maxima: Option<LimitMaxima>,
     /// Programs that may run at the same time; the others wait for their turn.
     pub max_concurrent_executions: usize,
-    /// Executions that may wait; one more is refused as [`ErrorCode::Busy`](aevatar_sandbox_contract::ErrorCode::Busy).
+    /// Executions that may wait; one more is refused as [`ErrorCode::Busy`].
     pub max_queue_length: usize,
     /// Bytes of the requests that may wait, together; beyond, likewise.
     pub max_queue_bytes: usize,
